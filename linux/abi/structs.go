@@ -1,0 +1,73 @@
+package abi
+
+import "encoding/binary"
+
+// Sizes in bytes of structures that calls take with their size, and of the ones they fill.
+const (
+	OpenHowSize   = 24  // struct open_how, first version
+	MountAttrSize = 32  // struct mount_attr, MOUNT_ATTR_SIZE_VER0
+	StatxSize     = 256 // struct statx
+	StatfsSize    = 120 // struct statfs (64 bit)
+)
+
+// Offsets of fields.
+const (
+	StatfsType      = 0   // struct statfs.f_type, 64 bits
+	StatxMode       = 28  // struct statx.stx_mode, 16 bits; the 64-bit word at 24 holds it in bits 32 to 47 (see StatxModeWord)
+	StatxIno        = 32  // struct statx.stx_ino
+	StatxRdev       = 128 // struct statx.stx_rdev_major and stx_rdev_minor, 32 bits each
+	MountAttrUserns = 24  // struct mount_attr.userns_fd, 64 bits
+	StatxModeWord   = 24  // aligned 64-bit word that holds stx_mode
+	StatxModeShift  = 32
+	CapUserHeaderV3 = 0x20080522 // _LINUX_CAPABILITY_VERSION_3
+	CloneArgsSize   = 88         // struct clone_args, CLONE_ARGS_SIZE_VER2
+)
+
+// OpenHow marshals a struct open_how (openat2(2)).
+func OpenHow(flags, mode, resolve uint64) []byte {
+	b := make([]byte, 0, OpenHowSize)
+	for _, v := range []uint64{flags, mode, resolve} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return b
+}
+
+// MountAttr marshals a struct mount_attr (mount_setattr(2)). The user namespace is filled in at run time, at MountAttrUserns.
+func MountAttr(set, clr, propagation uint64) []byte {
+	b := make([]byte, 0, MountAttrSize)
+	for _, v := range []uint64{set, clr, propagation, 0} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return b
+}
+
+// CapData marshals the header and the data of capset(2) for the calling thread: the header at 0, the data at 8.
+func CapData(effective, permitted, inheritable uint64) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, CapUserHeaderV3)
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	for shift := 0; shift <= 32; shift += 32 {
+		for _, v := range []uint64{effective, permitted, inheritable} {
+			b = binary.LittleEndian.AppendUint32(b, uint32(v>>shift))
+		}
+	}
+	return b
+}
+
+// Rlimit marshals a struct rlimit64 (prlimit(2)).
+func Rlimit(soft, hard uint64) []byte {
+	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, soft), hard)
+}
+
+// Groups marshals the list of setgroups(2).
+func Groups(gids []uint32) []byte {
+	var b []byte
+	for _, g := range gids {
+		b = binary.LittleEndian.AppendUint32(b, g)
+	}
+	return b
+}
+
+// Mkdev is the kernel's encoding of a device number for mknod(2) (new_encode_dev).
+func Mkdev(major, minor uint32) uint64 {
+	return uint64(minor&0xff | major<<8&0xfff00 | minor&^0xff<<12)
+}

@@ -1,0 +1,206 @@
+// Package plan is the form of a compiled container: a flat list of steps, each one system call (or one check of what a
+// system call returned) with its arguments already marshalled, for two actors who run their own steps in order: the
+// parent, a thread of the runtime, and the child, a process without a Go runtime that ends in execve. A plan is data:
+// it can be printed before anything runs, verified (Verify), compared with a golden file, and any of its steps can be
+// made to fail (WithFault).
+//
+// Both actors share one set of 64-bit registers and one data area. File descriptors flow through registers.
+package plan
+
+import "example.io/shim/linux/abi"
+
+// Actor runs a step.
+type Actor uint8
+
+// The actors.
+const (
+	Parent Actor = iota
+	Child
+)
+
+// Op is what a step does.
+type Op uint8
+
+// The operations. All are for both actors unless said otherwise.
+const (
+	OpSyscall  Op = iota // Sys(Args...)
+	OpCheck              // Args[0] & Mask == Equal, else the step fails with Errno
+	OpMove               // store Args[0] as 64 bits at Args[1], a place in the data
+	OpClone              // parent: clone3 with the flags Args[0]; in the child its own steps begin
+	OpCloseAll           // child: close every descriptor but those in the registers Keep
+	OpCall               // parent: Call, a function of package run, with Args
+	OpGate               // parent: a create ends here, and a start goes on from here
+)
+
+// Phase groups steps for people.
+type Phase string
+
+// The phases in their usual order.
+const (
+	Cgroup    Phase = "cgroup"   // parent: make and fill the cgroups
+	Rootfs    Phase = "rootfs"   // parent: mount the root file system
+	Prepare   Phase = "prepare"  // parent: open what the child needs from the host
+	Launch    Phase = "launch"   // parent: join, clone, leave
+	Isolate   Phase = "isolate"  // child: cut off from the runtime; namespaces
+	Mounts    Phase = "mounts"   // child: the mount table and devices
+	Root      Phase = "root"     // child: pivot, mask, read-only
+	Identity  Phase = "identity" // child: terminal, limits, ids, capabilities
+	Ready     Phase = "ready"    // both: the child is at the gate
+	Start     Phase = "start"    // both: behind the gate, up to execve
+	MaxErrnos       = 4          // tolerated errnos a step can have: the width of the lowered field
+)
+
+// Reg names a register; 0 is no register.
+type Reg uint16
+
+// Ref names an item of the plan's data; 0 is no item.
+type Ref uint16
+
+// Kind is where an argument's value comes from.
+type Kind uint8
+
+// The kinds of arguments.
+const (
+	Imm     Kind = iota // Value
+	FromReg             // the content of Reg
+	Addr                // the address of Data plus Value
+	Mem                 // the 64-bit word at Data plus Value (OpCheck only)
+)
+
+// Arg is one argument of a step. Text is its symbolic form for people ("O_PATH|O_CLOEXEC"), "" for none.
+type Arg struct {
+	Kind  Kind
+	Value uint64
+	Reg   Reg
+	Data  Ref
+	Text  string
+}
+
+// Item is a piece of the data area: a string, a structure that is passed by address, or a buffer to be filled.
+type Item struct {
+	Name  string // for people; strings are named by their content
+	Bytes []byte // initial content
+	Str   bool   // a NUL-terminated string
+	// Words are 64-bit pointers within Bytes to other items (argv, envp).
+	Words []Word
+}
+
+// Word puts the address of item To at offset Off.
+type Word struct {
+	Off int
+	To  Ref
+}
+
+// Undo is the parent's system call that takes a step back. The ones of the steps that were done run in reverse order when a
+// later step fails.
+type Undo struct {
+	Label string
+	Sys   abi.Sys
+	Args  []Arg
+	Path  string
+}
+
+// Step is one thing that one actor does.
+type Step struct {
+	Actor  Actor
+	Op     Op
+	Phase  Phase
+	Label  string // "mount proc on /proc"
+	Source string // JSON pointer into config.json, "" when it comes from no field
+	Why    string // man page, specification section, CVE or kernel commit
+	Path   string // what it works on, for the error text
+	Sys    abi.Sys
+	Args   []Arg // at most 6
+	Save   Reg   // the result goes here, also a tolerated -errno
+	FD     bool  // the saved result is a descriptor of the actor
+	// Tolerate lists errnos after which the plan goes on (at OnErr). At most MaxErrnos.
+	Tolerate []abi.Errno
+	// OnOK and OnErr are the indexes of the step to go on with after a success and after a tolerated error; 0 is the
+	// next one. Forward only, and of the same actor. Set them by a Label of the Builder.
+	OnOK, OnErr int
+	// Retry is how often RetryOn is answered by another try before it counts as the result.
+	Retry   uint8
+	RetryOn abi.Errno
+	// Want, with HasWant, is the only good result: another one fails the step with EPROTO.
+	Want    int64
+	HasWant bool
+	Mask    uint64    // OpCheck
+	Equal   uint64    // OpCheck
+	Errno   abi.Errno // OpCheck: what the step fails with; also replaces any errno of a system call when not 0
+	Keep    []Reg     // OpCloseAll
+	Call    string    // OpCall
+	// ExitParent makes the process that called clone3 in the child leave: the new process goes on with the list.
+	ExitParent bool
+	Undo       *Undo
+	// Fault, when not 0, makes the step fail with it instead of being carried out.
+	Fault abi.Errno
+}
+
+// Plan is a compiled container or process.
+type Plan struct {
+	Name  string // "create web1"
+	Steps []Step
+	Regs  []string // Regs[0] is unused
+	Data  []Item   // Data[0] is unused
+}
+
+// Reg returns the register of that name, 0 when the plan has none.
+func (p *Plan) Reg(name string) Reg {
+	for i := 1; i < len(p.Regs); i++ {
+		if p.Regs[i] == name {
+			return Reg(i)
+		}
+	}
+	return 0
+}
+
+// Item returns the data item of that name, 0 when the plan has none.
+func (p *Plan) Item(name string) Ref {
+	for i := 1; i < len(p.Data); i++ {
+		if !p.Data[i].Str && p.Data[i].Name == name {
+			return Ref(i)
+		}
+	}
+	return 0
+}
+
+// WithFault returns a copy of the plan whose step i fails with errno instead of being carried out.
+func (p *Plan) WithFault(i int, errno abi.Errno) *Plan {
+	c := *p
+	c.Steps = append([]Step(nil), p.Steps...)
+	c.Steps[i].Fault = errno
+	return &c
+}
+
+// Names of the registers that package run fills in or reads.
+const (
+	RegStdin  = "stdin"  // in: descriptor for fd 0
+	RegStdout = "stdout" // in: descriptor for fd 1
+	RegStderr = "stderr" // in: descriptor for fd 2
+	RegSyncP  = "sync.p" // in: the parent's end of the socket pair
+	RegSyncC  = "sync.c" // in: the child's end
+	RegPid    = "pid"    // out of OpClone: the child's pid in the runtime's pid namespace
+	RegPidfd  = "pidfd"  // out of OpClone
+	RegMaster = "master" // out: the parent's descriptor of the pty master
+	RegInit   = "init"   // in, exec: a pidfd of the container's init
+	ItemEnv   = "envp"   // its last but one word is free for HOME, see CallHome
+	ItemHome  = "home"   // buffer of "HOME=..." in the data, HomeSize bytes
+	HomeSize  = 256      // bytes with "HOME=" and NUL; longer homes are an error
+)
+
+// Functions that OpCall can name.
+const (
+	// CallHome looks HOME up in the container's /etc/passwd for the uid Args[0] and puts it into the environment. Args[1]
+	// is the register of a pid whose /proc/PID/root is the container's root.
+	CallHome = "home"
+	// CallUserns makes a user namespace for idmapped mounts: Args[0] and Args[1] are the contents of uid_map and gid_map; the
+	// result is a descriptor of it.
+	CallUserns = "userns"
+	// CallArmOOM starts to watch for OOM kills in the memory cgroup at path Args[0].
+	CallArmOOM = "oom"
+	// CallAdopt takes over the process that the child made by clone3 (CLONE_PARENT): Args[0] is the register of its pid.
+	CallAdopt = "adopt"
+	// CallMountIn does a classic mount(2) with the working directory Args[0] on this thread only, for options that would be longer than a
+	// page with absolute paths: Args[1:] are mount's five arguments.
+	CallMountIn = "mount_in"
+)
