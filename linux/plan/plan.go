@@ -193,6 +193,8 @@ const (
 	// CallHome looks HOME up in the container's /etc/passwd for the uid Args[0] and puts it into the environment. Args[1]
 	// is the register of a pid whose /proc/PID/root is the container's root.
 	CallHome = "home"
+	// CallIDMap fills uid_map and gid_map of the process whose pid is in Args[0]'s register with the texts Args[1] and Args[2].
+	CallIDMap = "idmap"
 	// CallUserns makes a user namespace for idmapped mounts: Args[0] and Args[1] are the contents of uid_map and gid_map; the
 	// result is a descriptor of it.
 	CallUserns = "userns"

@@ -1,0 +1,325 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"example.io/shim/linux/abi"
+	"example.io/shim/linux/child"
+	"example.io/shim/linux/children"
+	"example.io/shim/linux/plan"
+)
+
+// engine carries out one plan: the parent's steps itself, the child's by a fork.
+type engine struct {
+	id, action string
+	plan       *plan.Plan
+	im         *plan.Image
+	arena      *child.Arena
+	deps       *Deps
+	proc       *children.Child // nil before OpClone
+	fds        map[plan.Reg]bool
+	undo       []*plan.Undo
+	oom        OOM
+	next       int // the parent goes on here
+}
+
+// newEngine lowers p. The engine owns the descriptors in inputs from here on, whatever comes.
+func newEngine(id, action string, p *plan.Plan, deps *Deps, inputs map[string]int) (*engine, error) {
+	e := &engine{id: id, action: action, plan: p, deps: deps, fds: map[plan.Reg]bool{}}
+	for name, fd := range inputs {
+		if p.Reg(name) == 0 {
+			_ = unix.Close(fd) // the plan has no use for it
+			delete(inputs, name)
+		}
+	}
+	fail := func(err error) (*engine, error) {
+		for _, fd := range inputs {
+			_ = unix.Close(fd)
+		}
+		return nil, fmt.Errorf("%s %s: %w", action, id, err)
+	}
+	if err := plan.Verify(p); err != nil {
+		return fail(err)
+	}
+	if err := e.load(inputs); err != nil {
+		return fail(err)
+	}
+	return e, nil
+}
+
+// load lowers the plan into a new arena and puts the inputs into their registers.
+func (e *engine) load(inputs map[string]int) error {
+	arena, err := child.NewArena(plan.Size(e.plan))
+	if err != nil {
+		return err
+	}
+	im, err := plan.Lower(e.plan, runtime.GOARCH, arena.Base())
+	if err != nil {
+		arena.Free()
+		return err
+	}
+	im.Rebind(arena.Bytes())
+	e.arena, e.im = arena, im
+	for name, fd := range inputs {
+		r := e.plan.Reg(name)
+		im.SetReg(r, int64(fd))
+		e.fds[r] = true
+	}
+	return nil
+}
+
+// onThread runs f on an OS thread of its own, which ends with it: f may change what belongs to a thread (namespaces for
+// children, cgroups, working directory).
+func onThread(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the runtime ends the thread with the goroutine
+		done <- f()
+	}()
+	return <-done
+}
+
+// run carries out the parent's steps up to the gate or the end. When ctx ends, the child is killed, which ends every wait for it.
+// After an error everything is taken back: the child is dead and reaped, descriptors are closed, the undos have run.
+func (e *engine) run(ctx context.Context) error {
+	err := onThread(func() error { return e.steps(ctx) })
+	if err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w (%w)", err, context.Cause(ctx))
+		}
+		return errors.Join(err, e.abort())
+	}
+	if e.next == len(e.plan.Steps) {
+		e.release()
+	}
+	return nil
+}
+
+func (e *engine) steps(ctx context.Context) error {
+	if e.proc != nil { // behind the gate
+		defer e.killOn(ctx)()
+	}
+	for e.next < len(e.plan.Steps) {
+		s := &e.plan.Steps[e.next]
+		i := e.next
+		e.next++
+		if s.Actor != plan.Parent {
+			continue
+		}
+		if s.Op == plan.OpGate {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return e.stepError(i, 0, err.Error())
+		}
+		to, err := e.step(i, s)
+		if err != nil {
+			return err
+		}
+		if s.Op == plan.OpClone {
+			defer e.killOn(ctx)()
+		}
+		if to != 0 {
+			e.next = to
+		}
+	}
+	return nil
+}
+
+// killOn kills the child when ctx ends; the function it returns stops that.
+func (e *engine) killOn(ctx context.Context) func() {
+	proc := e.proc
+	stop := context.AfterFunc(ctx, func() { _ = proc.Signal(unix.SIGKILL) })
+	return func() { stop() }
+}
+
+// step carries out one step of the parent and returns the index to go on with, 0 for the next.
+func (e *engine) step(i int, s *plan.Step) (int, error) {
+	for try := uint8(0); ; try++ {
+		res, detail := e.do(s)
+		if res < 0 && res >= -4095 {
+			errno := abi.Errno(-res)
+			if try < s.Retry && errno == s.RetryOn {
+				continue
+			}
+			if slices.Contains(s.Tolerate, errno) {
+				e.save(s, res, false)
+				return s.OnErr, nil
+			}
+			if err := e.childError(); err != nil {
+				return 0, err
+			}
+			return 0, e.stepError(i, errno, detail)
+		}
+		if s.HasWant && res != s.Want {
+			e.save(s, res, true) // it may be a descriptor: it is closed with the others
+			if err := e.childError(); err != nil {
+				return 0, err
+			}
+			return 0, e.stepError(i, abi.EPROTO, fmt.Sprintf("result %d instead of %d", res, s.Want))
+		}
+		e.save(s, res, true)
+		if s.Undo != nil {
+			e.undo = append(e.undo, s.Undo)
+		}
+		return s.OnOK, nil
+	}
+}
+
+func (e *engine) save(s *plan.Step, res int64, ok bool) {
+	if s.Save == 0 {
+		return
+	}
+	e.im.SetReg(s.Save, res)
+	if s.FD && ok {
+		e.fds[s.Save] = true
+	}
+}
+
+// do returns the result of the step, -errno for a failure, perhaps with words about it.
+func (e *engine) do(s *plan.Step) (int64, string) {
+	if s.Fault != 0 {
+		return -int64(s.Fault), ""
+	}
+	var a [6]uint64
+	for n, arg := range s.Args {
+		a[n] = e.im.Value(arg)
+	}
+	switch s.Op {
+	case plan.OpSyscall:
+		if s.Sys == abi.SysClose && len(s.Args) == 1 {
+			delete(e.fds, s.Args[0].Reg)
+		}
+		nr, ok := s.Sys.Number(runtime.GOARCH)
+		if !ok {
+			return -int64(abi.ENOSYS), ""
+		}
+		r, _, errno := syscall.Syscall6(uintptr(nr), uintptr(a[0]), uintptr(a[1]), uintptr(a[2]), uintptr(a[3]), uintptr(a[4]), uintptr(a[5]))
+		if errno != 0 {
+			return -int64(errno), ""
+		}
+		return int64(r), ""
+	case plan.OpCheck:
+		if a[0]&s.Mask != s.Equal {
+			return -int64(s.Errno), ""
+		}
+		return 0, ""
+	case plan.OpMove:
+		e.im.Store(a[1], a[0])
+		return 0, ""
+	case plan.OpClone:
+		return errnoOf(e.clone(a[0]))
+	case plan.OpCall:
+		return e.call(s)
+	}
+	return -int64(abi.ENOSYS), fmt.Sprintf("operation %d is not for the parent", s.Op)
+}
+
+// errnoOf makes a step's result of an error.
+func errnoOf(err error) (int64, string) {
+	if err == nil {
+		return 0, ""
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) && errno != 0 {
+		return -int64(errno), err.Error()
+	}
+	return -int64(abi.EIO), err.Error()
+}
+
+// clone forks the child. From here on the parent does not hold the child's end of the socket pair: its end reads EOF when
+// the child has executed its program or is dead.
+func (e *engine) clone(flags uint64) error {
+	var keep []int
+	for _, r := range e.im.CloseAllKeeps() {
+		if fd := e.im.Reg(r); fd >= 0 {
+			keep = append(keep, int(fd))
+		}
+	}
+	slices.Sort(keep)
+	nr, _ := abi.SysCloseRange.Number(runtime.GOARCH)
+	e.im.FillCloseAll(nr, slices.Compact(keep))
+	pidfd := e.plan.Reg(plan.RegPidfd)
+	proc, err := children.Fork(func() (int, int, error) {
+		pid, err := child.Fork(e.arena, e.im, flags, -1, pidfd)
+		return pid, int(int32(e.im.Reg(pidfd))), err
+	})
+	if err != nil {
+		return err
+	}
+	e.proc = proc
+	e.im.SetReg(e.plan.Reg(plan.RegPid), int64(proc.Pid()))
+	e.closeReg(e.plan.Reg(plan.RegSyncC))
+	return nil
+}
+
+func (e *engine) closeReg(r plan.Reg) {
+	if e.fds[r] {
+		_ = unix.Close(int(e.im.Reg(r)))
+		delete(e.fds, r)
+	}
+}
+
+// take hands a descriptor out of the engine.
+func (e *engine) take(name string) (int, bool) {
+	r := e.plan.Reg(name)
+	if r == 0 || !e.fds[r] {
+		return -1, false
+	}
+	delete(e.fds, r)
+	return int(e.im.Reg(r)), true
+}
+
+// release gives back what only the work needed: descriptors and the arena. Idempotent.
+func (e *engine) release() {
+	for _, r := range slices.Collect(maps.Keys(e.fds)) {
+		e.closeReg(r)
+	}
+	e.arena.Free()
+}
+
+// abort takes back what was done. The errors of undos are returned: what could not be taken back is not kept silent.
+func (e *engine) abort() error {
+	if e.proc != nil {
+		_ = e.proc.Signal(unix.SIGKILL) // it may be dead already
+		<-e.proc.Done()
+	}
+	if e.oom != nil {
+		_ = e.oom.Close()
+	}
+	var errs []error
+	for _, u := range slices.Backward(e.undo) {
+		if err := e.takeBack(u); err != nil {
+			errs = append(errs, fmt.Errorf("undo: %s %s: %w", u.Label, u.Path, err))
+		}
+	}
+	e.undo = nil
+	e.release()
+	return errors.Join(errs...)
+}
+
+// takeBack carries out an undo. EBUSY is tried again: a cgroup stays busy until the kernel is done with a dead process.
+func (e *engine) takeBack(u *plan.Undo) error {
+	var a [6]uintptr
+	for n, arg := range u.Args {
+		a[n] = uintptr(e.im.Value(arg))
+	}
+	nr, ok := u.Sys.Number(runtime.GOARCH)
+	if !ok {
+		return abi.ENOSYS
+	}
+	return retryBusy(func() error {
+		if _, _, errno := syscall.Syscall6(uintptr(nr), a[0], a[1], a[2], a[3], a[4], a[5]); errno != 0 && errno != unix.ENOENT {
+			return errno
+		}
+		return nil
+	})
+}

@@ -1,0 +1,337 @@
+// Package run is the parent's side of a container: it opens what a plan needs, carries the plan out (engine), keeps what was built, and
+// takes everything back. It has no life cycle: package process decides what happens when.
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"example.io/shim/linux/cgroup"
+	"example.io/shim/linux/cgroup/files"
+	"example.io/shim/linux/children"
+	"example.io/shim/linux/compile"
+	"example.io/shim/linux/facts"
+	"example.io/shim/linux/plan"
+	"example.io/shim/linux/spec"
+)
+
+// OOM tells of OOM kills; see process.OOMWatcher.
+type OOM interface {
+	C() <-chan struct{}
+	Pending() int
+	Close() error
+}
+
+// Deps are what the caller puts behind this package.
+type Deps struct {
+	Facts facts.Facts
+	// ArmOOM starts to watch the memory cgroup at that path.
+	ArmOOM func(memoryCgroup string) (OOM, error)
+	// Fault, for tests, may replace a plan before it runs. nil in production.
+	Fault func(p *plan.Plan) *plan.Plan
+}
+
+// Request says which container to build.
+type Request struct {
+	ID, Namespace, Bundle string
+	Rootfs                []compile.Mount
+	Terminal              bool
+	NoPivot, NoNewKeyring bool
+	SystemdCgroup         bool
+	Stdio                 [3]*os.File // nil entries mean /dev/null
+}
+
+// ExecRequest says which process to add.
+type ExecRequest struct {
+	ExecID   string
+	Spec     []byte // JSON of specs.Process
+	Terminal bool
+	Stdio    [3]*os.File
+}
+
+// LoadSpec reads and validates the bundle's config.json.
+func LoadSpec(bundle string) (*specs.Spec, error) {
+	path := filepath.Join(bundle, "config.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("%s does not exist: %w", path, errdefs.ErrInvalidArgument)
+		}
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	s, err := spec.Parse(data)
+	if err == nil {
+		err = spec.Validate(s)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// Compile makes the plan that Create would carry out.
+func Compile(r Request, s *specs.Spec, f facts.Facts) (*plan.Plan, error) {
+	root := s.Root.Path
+	if !filepath.IsAbs(root) {
+		root = filepath.Join(r.Bundle, root)
+	}
+	return compile.Create(compile.CreateInput{
+		ID: r.ID, Namespace: r.Namespace, Bundle: r.Bundle, Rootfs: root, Spec: s, Facts: f,
+		RootfsMounts: r.Rootfs, Terminal: r.Terminal, NoPivot: r.NoPivot, NoNewKeyring: r.NoNewKeyring,
+	})
+}
+
+// Container is a container that was built.
+type Container struct {
+	deps  *Deps
+	state State
+	spec  *specs.Spec
+	init  *Process
+	gate  *engine // the rest of the create plan, until Start
+	cg    cgroup.Cgroup
+	oom   OOM
+	keep  Request
+}
+
+// Process is a process of a container.
+type Process struct {
+	*children.Child
+	console *os.File
+}
+
+// Console returns the pty master, nil without a terminal. It is the caller's to close.
+func (p *Process) Console() *os.File { return p.console }
+
+// Create builds a container up to its start gate. After an error nothing is left of it.
+func Create(ctx context.Context, deps *Deps, r Request) (*Container, error) {
+	s, err := LoadSpec(r.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	if err := refuse(deps, r); err != nil {
+		return nil, err
+	}
+	p, err := Compile(r, s, deps.Facts)
+	if err != nil {
+		return nil, fmt.Errorf("create %s: %w", r.ID, err)
+	}
+	dirs, err := files.Paths(deps.Facts.Cgroup, s.Linux.CgroupsPath, r.Namespace, r.ID)
+	if err != nil {
+		return nil, fmt.Errorf("create %s: %w", r.ID, err)
+	}
+	c := &Container{deps: deps, spec: s, keep: r, state: newState(r, s, dirs)}
+	if c.cg, err = cgroup.Load(c.state.Cgroup); err != nil {
+		return nil, fmt.Errorf("create %s: %w", r.ID, err)
+	}
+	// Before anything is made: a killed shim must be able to be cleaned up after.
+	if err := c.state.save(); err != nil {
+		return nil, err
+	}
+	if err := c.build(ctx, p); err != nil {
+		return nil, errors.Join(err, c.state.remove())
+	}
+	return c, nil
+}
+
+// refuse names what this version cannot do on this machine.
+func refuse(deps *Deps, r Request) error {
+	switch {
+	case deps.Facts.Cgroup.Version == 2:
+		return fmt.Errorf("create %s: this machine has cgroup v2 only, which is not supported yet: %w", r.ID, errdefs.ErrNotImplemented)
+	case deps.Facts.Cgroup.Version == 0:
+		return fmt.Errorf("create %s: no cgroup hierarchy is mounted below /sys/fs/cgroup: %w", r.ID, errdefs.ErrFailedPrecondition)
+	case r.SystemdCgroup:
+		return fmt.Errorf("create %s: option systemd_cgroup: the systemd cgroup driver is not supported yet: %w", r.ID, errdefs.ErrNotImplemented)
+	}
+	return nil
+}
+
+func (c *Container) build(ctx context.Context, p *plan.Plan) error {
+	inputs, err := standardInputs(c.keep.Terminal, c.keep.Stdio)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", c.state.ID, err)
+	}
+	if c.deps.Fault != nil {
+		p = c.deps.Fault(p)
+	}
+	e, err := newEngine(c.state.ID, "create", p, c.deps, inputs)
+	if err != nil {
+		return err
+	}
+	if err := e.run(ctx); err != nil {
+		return err
+	}
+	fail := func(err error) error { return errors.Join(err, e.abort()) }
+	if c.init, err = e.process(c.keep.Terminal); err != nil {
+		return fail(err)
+	}
+	c.gate, c.oom = e, e.oom
+	if err := c.state.started(c.init.Pid()); err != nil {
+		return fail(err)
+	}
+	e.oom = nil
+	return nil
+}
+
+// standardInputs are the descriptors every plan gets: the process's streams and the socket pair. They are the engine's.
+func standardInputs(terminal bool, stdio [3]*os.File) (map[string]int, error) {
+	in := map[string]int{}
+	fail := func(err error) (map[string]int, error) {
+		for _, fd := range in {
+			_ = unix.Close(fd)
+		}
+		return nil, err
+	}
+	if !terminal {
+		for i, name := range []string{plan.RegStdin, plan.RegStdout, plan.RegStderr} {
+			fd, err := streamFD(stdio[i])
+			if err != nil {
+				return fail(err)
+			}
+			in[name] = fd
+		}
+	}
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return fail(err)
+	}
+	in[plan.RegSyncP], in[plan.RegSyncC] = ours, theirs
+	return in, nil
+}
+
+// streamFD duplicates a stream's descriptor to one above 2, which the child's own 0 to 2 cannot overwrite.
+func streamFD(f *os.File) (int, error) {
+	if f == nil {
+		return devNull()
+	}
+	fd := -1
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return -1, fmt.Errorf("stream %s: %w", f.Name(), err)
+	}
+	var dupErr error
+	if err := raw.Control(func(p uintptr) { fd, dupErr = unix.FcntlInt(p, unix.F_DUPFD_CLOEXEC, 3) }); err != nil || dupErr != nil {
+		return -1, fmt.Errorf("duplicate stream %s: %w", f.Name(), errors.Join(err, dupErr))
+	}
+	return fd, nil
+}
+
+// process takes the process and its terminal out of an engine whose child is at the gate or behind execve.
+func (e *engine) process(terminal bool) (*Process, error) {
+	p := &Process{Child: e.proc}
+	if !terminal {
+		return p, nil
+	}
+	fd, ok := e.take(plan.RegMaster)
+	if !ok {
+		return nil, fmt.Errorf("%s %s: the plan gave no terminal", e.action, e.id)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil { // for the runtime's poller
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("%s %s: make the terminal non-blocking: %w", e.action, e.id, err)
+	}
+	p.console = os.NewFile(uintptr(fd), "pty master")
+	return p, nil
+}
+
+// Init returns the first process.
+func (c *Container) Init() *Process { return c.init }
+
+// OOM returns the watcher that was armed before the container's first instruction.
+func (c *Container) OOM() OOM { return c.oom }
+
+// Start opens the gate and returns when the program has been executed or could not be.
+func (c *Container) Start(ctx context.Context) error {
+	e := c.gate
+	if e == nil {
+		return fmt.Errorf("start %s: it has been started: %w", c.state.ID, errdefs.ErrFailedPrecondition)
+	}
+	c.gate = nil
+	e.action = "start"
+	e.undo = nil // a start that fails leaves a stopped container, which Delete removes
+	return e.run(ctx)
+}
+
+// Exec adds a process and returns when its program has been executed or could not be.
+func (c *Container) Exec(ctx context.Context, r ExecRequest) (*Process, error) {
+	ps, err := spec.ParseProcess(r.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
+	}
+	ps.Terminal = r.Terminal
+	p, err := compile.Exec(compile.ExecInput{
+		ID: c.state.ID, ExecID: r.ExecID, Process: ps, Spec: c.spec, Facts: c.deps.Facts,
+		CgroupDirs: c.state.CgroupDirs, NoNewKeyring: c.keep.NoNewKeyring,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
+	}
+	if c.deps.Fault != nil {
+		p = c.deps.Fault(p)
+	}
+	inputs, err := standardInputs(r.Terminal, r.Stdio)
+	if err != nil {
+		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
+	}
+	initFD, err := unix.FcntlInt(uintptr(c.init.Pidfd()), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		initFD, err = unix.PidfdOpen(c.init.Pid(), 0)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("exec %s in %s: the container has ended: %w", r.ExecID, c.state.ID, errdefs.ErrFailedPrecondition)
+	}
+	inputs[plan.RegInit] = initFD
+	e, err := newEngine(c.state.ID, "exec "+r.ExecID+" in", p, c.deps, inputs)
+	if err != nil {
+		return nil, err
+	}
+	if reg := p.Reg(plan.RegInitPid); reg != 0 {
+		e.im.SetReg(reg, int64(c.init.Pid()))
+	}
+	if err := e.run(ctx); err != nil {
+		return nil, err
+	}
+	proc, err := e.process(r.Terminal)
+	e.release()
+	return proc, err
+}
+
+// Delete kills what is left and removes cgroups and mounts. Idempotent.
+func (c *Container) Delete(ctx context.Context) error {
+	if c.gate != nil {
+		_ = c.init.Signal(unix.SIGKILL)
+		<-c.init.Done()
+		c.gate.release()
+		c.gate = nil
+	}
+	if c.oom != nil {
+		_ = c.oom.Close()
+	}
+	return c.state.cleanup(ctx, c.cg)
+}
+
+// PrivatePidNamespace says whether the kernel itself kills the rest when init exits: it does when init is the first process of its
+// pid namespace.
+func (c *Container) PrivatePidNamespace() bool {
+	for _, ns := range c.spec.Linux.Namespaces {
+		if ns.Type == specs.PIDNamespace {
+			return ns.Path == ""
+		}
+	}
+	return false
+}
+
+// Cgroup returns the container's cgroup.
+func (c *Container) Cgroup() cgroup.Cgroup { return c.cg }
+
+// Created returns when the container was built.
+func (c *Container) Created() time.Time { return c.state.Created }

@@ -1,0 +1,176 @@
+package run
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"example.io/shim/linux/cgroup"
+	"example.io/shim/linux/cgroup/files"
+)
+
+// StateFile is the name of the state in the bundle: what another process needs to remove the container after the shim was killed.
+const StateFile = "shim-state.json"
+
+// stateVersion is the form of the file; a reader refuses a newer one.
+const stateVersion = 1
+
+// State is the content of StateFile. It is written before anything of the container is made.
+type State struct {
+	Version    int          `json:"version"`
+	ID         string       `json:"id"`
+	Namespace  string       `json:"namespace"`
+	Bundle     string       `json:"bundle"`
+	Rootfs     string       `json:"rootfs"`
+	MountsMade bool         `json:"rootfsMounted"` // the shim mounts the root file system, and so unmounts it
+	CgroupDirs []files.Dir  `json:"cgroupDirs"`
+	Cgroup     cgroup.State `json:"cgroup"`
+	Pid        int          `json:"pid,omitempty"`       // init, in the shim's pid namespace
+	StartTime  uint64       `json:"startTime,omitempty"` // of init, field 22 of /proc/PID/stat: a pid alone can be another's by now
+	Created    time.Time    `json:"created"`
+}
+
+func newState(r Request, s *specs.Spec, dirs []files.Dir) State {
+	root := s.Root.Path
+	if !filepath.IsAbs(root) {
+		root = filepath.Join(r.Bundle, root)
+	}
+	return State{
+		Version: stateVersion, ID: r.ID, Namespace: r.Namespace, Bundle: r.Bundle, Rootfs: root,
+		MountsMade: len(r.Rootfs) > 0, CgroupDirs: dirs, Cgroup: cgroup.StateOf(dirs), Created: time.Now().UTC(),
+	}
+}
+
+// started notes init's pid.
+func (s *State) started(pid int) error {
+	t, err := startTime(pid)
+	if err != nil {
+		return err
+	}
+	s.Pid, s.StartTime = pid, t
+	return s.save()
+}
+
+// save writes the file aside and renames it, so that a reader sees the old or the new one whole.
+func (s *State) save() error {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", StateFile, err)
+	}
+	path := filepath.Join(s.Bundle, StateFile)
+	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
+		return fmt.Errorf("write the state: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("write the state: %w", err)
+	}
+	return nil
+}
+
+func (s *State) remove() error {
+	err := os.Remove(filepath.Join(s.Bundle, StateFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove the state: %w", err)
+	}
+	return nil
+}
+
+// LoadState reads the state of the container in bundle; errdefs.ErrNotFound when there is none.
+func LoadState(bundle string) (*State, error) {
+	path := filepath.Join(bundle, StateFile)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", path, errdefs.ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the state: %w", err)
+	}
+	s := &State{}
+	if err := json.Unmarshal(data, s); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if s.Version > stateVersion {
+		return nil, fmt.Errorf("%s has version %d, this program knows %d: %w", path, s.Version, stateVersion, errdefs.ErrNotImplemented)
+	}
+	return s, nil
+}
+
+// Cleanup removes what a container left whose shim is gone: processes, cgroups, mounts, the state. A bundle without a state has
+// nothing of ours but perhaps the rootfs mount. It returns the pid of init, 0 when there was none. Idempotent.
+func Cleanup(ctx context.Context, bundle string) (pid int, err error) {
+	s, err := LoadState(bundle)
+	if errors.Is(err, errdefs.ErrNotFound) {
+		return 0, unmountAll(filepath.Join(bundle, "rootfs"))
+	}
+	if err != nil {
+		return 0, err
+	}
+	if t, err := startTime(s.Pid); err == nil && s.Pid > 0 && t == s.StartTime {
+		_ = unix.Kill(s.Pid, unix.SIGKILL) // it may die on its own meanwhile
+	}
+	cg, err := cgroup.Load(s.Cgroup)
+	if err != nil {
+		return s.Pid, err
+	}
+	return s.Pid, s.cleanup(ctx, cg)
+}
+
+func (s *State) cleanup(ctx context.Context, cg cgroup.Cgroup) error {
+	var errs []error
+	if err := cg.Kill(unix.SIGKILL); err != nil {
+		errs = append(errs, fmt.Errorf("kill what is left of %s: %w", s.ID, err))
+	}
+	if s.MountsMade {
+		errs = append(errs, unmountAll(s.Rootfs))
+	}
+	if err := cg.Delete(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("remove the cgroup of %s: %w", s.ID, err))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err // the state stays: another try needs it
+	}
+	return s.remove()
+}
+
+// maxStacked bounds how many mounts on one point are taken away: containerd sends one to a few; a loop that never ends would be ours.
+const maxStacked = 64
+
+// unmountAll takes every mount off path. Lazily (MNT_DETACH): what still uses it must not hold up the removal.
+func unmountAll(path string) error {
+	for range maxStacked {
+		err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		switch {
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
+			return nil // not a mount point (any more)
+		case err != nil:
+			return fmt.Errorf("unmount %s: %w", path, err)
+		}
+	}
+	return fmt.Errorf("unmount %s: more than %d mounts there", path, maxStacked)
+}
+
+// startTime returns field 22 of /proc/PID/stat (proc_pid_stat(5)), in clock ticks since boot.
+func startTime(pid int) (uint64, error) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, fmt.Errorf("when did %d start: %w", pid, err)
+	}
+	// The second field, the name, may hold spaces and parentheses: count from its end.
+	const startField, afterName = 22, 3
+	f := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
+	if len(f) <= startField-afterName {
+		return 0, fmt.Errorf("when did %d start: %q is too short", pid, data)
+	}
+	return strconv.ParseUint(string(f[startField-afterName]), 10, 64)
+}
