@@ -49,6 +49,9 @@ func newEngine(id, action string, p *plan.Plan, deps *Deps, inputs map[string]in
 	if err := plan.Verify(p); err != nil {
 		return fail(err)
 	}
+	if deps.Fault != nil {
+		e.plan = deps.Fault(p)
+	}
 	if err := e.load(inputs); err != nil {
 		return fail(err)
 	}

@@ -160,9 +160,6 @@ func (c *Container) build(ctx context.Context, p *plan.Plan) error {
 	if err != nil {
 		return fmt.Errorf("create %s: %w", c.state.ID, err)
 	}
-	if c.deps.Fault != nil {
-		p = c.deps.Fault(p)
-	}
 	e, err := newEngine(c.state.ID, "create", p, c.deps, inputs)
 	if err != nil {
 		return err
@@ -274,9 +271,6 @@ func (c *Container) Exec(ctx context.Context, r ExecRequest) (*Process, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
-	}
-	if c.deps.Fault != nil {
-		p = c.deps.Fault(p)
 	}
 	inputs, err := standardInputs(r.Terminal, r.Stdio)
 	if err != nil {

@@ -1,0 +1,109 @@
+package run
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"example.io/shim/linux/host"
+	"example.io/shim/oom"
+)
+
+const busybox = "/bin/busybox" // Debian's busybox-static; `make test` installs it
+
+// newBundle makes a bundle whose root is a busybox and whose config.json is like containerd's default, changed by edit.
+func newBundle(t testing.TB, edit func(*specs.Spec)) string {
+	t.Helper()
+	dir := t.TempDir()
+	root := filepath.Join(dir, "rootfs")
+	for _, d := range []string{"bin", "etc", "proc", "sys", "dev", "tmp", "run", "root", "home/user"} {
+		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := os.ReadFile(busybox)
+	if err != nil {
+		t.Fatalf("busybox-static is needed: %v", err)
+	}
+	write := func(name string, data []byte, mode os.FileMode) {
+		if err := os.WriteFile(filepath.Join(root, name), data, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("bin/busybox", data, 0o755)
+	for _, applet := range []string{"sh", "cat", "sleep", "true", "id", "echo", "ls", "stat", "mount", "kill", "env", "tail", "grep"} {
+		if err := os.Symlink("busybox", filepath.Join(root, "bin", applet)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("etc/passwd", []byte("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n"), 0o644)
+	write("etc/plain", []byte("not a program\n"), 0o644)
+	s := defaultSpec(filepath.Base(dir))
+	if edit != nil {
+		edit(s)
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func defaultSpec(name string) *specs.Spec {
+	caps := []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_MKNOD"}
+	mount := func(dst, typ, src string, opts ...string) specs.Mount {
+		return specs.Mount{Destination: dst, Type: typ, Source: src, Options: opts}
+	}
+	return &specs.Spec{
+		Version: specs.Version,
+		Root:    &specs.Root{Path: "rootfs"},
+		Process: &specs.Process{
+			Args: []string{"sh", "-c", "exit 7"}, Cwd: "/", Env: []string{"PATH=/usr/bin:/bin"}, NoNewPrivileges: true,
+			Capabilities: &specs.LinuxCapabilities{Bounding: caps, Permitted: caps, Effective: caps},
+			Rlimits:      []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Hard: 1024, Soft: 1024}},
+		},
+		Hostname: "box",
+		Mounts: []specs.Mount{
+			mount("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
+			mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
+			mount("/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+			mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", "size=65536k"),
+			mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
+			mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro"),
+			mount("/run", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
+		},
+		Linux: &specs.Linux{
+			CgroupsPath:   "/shim-run-test/" + name,
+			Resources:     &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}},
+			Namespaces:    []specs.LinuxNamespace{{Type: "pid"}, {Type: "ipc"}, {Type: "uts"}, {Type: "mount"}, {Type: "network"}},
+			MaskedPaths:   []string{"/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/scsi", "/sys/firmware"},
+			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
+		},
+	}
+}
+
+// newDeps probes this machine.
+func newDeps(t testing.TB) *Deps {
+	t.Helper()
+	f, err := host.Probe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Deps{Facts: f, ArmOOM: func(dir string) (OOM, error) {
+		w, err := oom.New(dir)
+		if err != nil {
+			return nil, err
+		}
+		return w, nil
+	}}
+}
+
+func request(bundle string) Request {
+	return Request{ID: filepath.Base(bundle), Namespace: "test", Bundle: bundle}
+}

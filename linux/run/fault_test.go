@@ -1,0 +1,199 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"example.io/shim/linux/abi"
+	"example.io/shim/linux/plan"
+)
+
+// faultErrnos are what every step is made to fail with.
+var faultErrnos = []abi.Errno{abi.EPERM, abi.ENOSYS, abi.ENOMEM, abi.EINTR}
+
+// topics are the containers whose every step is made to fail.
+var topics = map[string]struct {
+	edit     func(*specs.Spec)
+	terminal bool
+}{
+	"default":  {edit: nil},
+	"terminal": {edit: func(s *specs.Spec) { s.Process.Terminal = true }, terminal: true},
+	"userns": {edit: func(s *specs.Spec) {
+		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "user"}, specs.LinuxNamespace{Type: "cgroup"})
+		s.Linux.UIDMappings = []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
+		s.Linux.GIDMappings = s.Linux.UIDMappings
+	}},
+	"resources": {edit: func(s *specs.Spec) {
+		limit, pids, shares := int64(64<<20), int64(100), uint64(512)
+		s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: &limit}
+		s.Linux.Resources.Pids = &specs.LinuxPids{Limit: &pids}
+		s.Linux.Resources.CPU = &specs.LinuxCPU{Shares: &shares, Cpus: "0"}
+		s.Root.Readonly = true
+		s.Process.Cwd = "/made/here"
+		s.Process.User = specs.User{UID: 1000, GID: 1000, AdditionalGids: []uint32{5, 7}}
+		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/etc/plain", Type: "bind", Source: "/proc/version", Options: []string{"bind", "ro"}})
+		s.Linux.Sysctl = map[string]string{"net.ipv4.ip_unprivileged_port_start": "0"}
+	}},
+}
+
+// TestFaults makes every step of create and start fail with every errno: afterwards nothing of the container is there.
+func TestFaults(t *testing.T) {
+	for name, topic := range topics {
+		t.Run(name, func(t *testing.T) {
+			bundle := newBundle(t, topic.edit)
+			deps := newDeps(t)
+			r := request(bundle)
+			r.Terminal = topic.terminal
+			s, err := LoadSpec(bundle)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := Compile(r, s, deps.Facts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			runToEnd(t, deps, r, topic.terminal) // makes what is made once (test cgroup parents, runtime threads)
+			before := takeTrace(t, bundle)
+			for i := range p.Steps {
+				if p.Steps[i].Op == plan.OpGate {
+					continue
+				}
+				for _, errno := range faultErrnos {
+					deps.Fault = func(p *plan.Plan) *plan.Plan { return p.WithFault(i, errno) }
+					faulty(t, deps, r, fmt.Sprintf("step %d %q %s", i, p.Steps[i].Label, errno.Name()))
+				}
+				noTrace(t, before, bundle)
+				if t.Failed() {
+					t.Fatalf("after step %d %q", i, p.Steps[i].Label)
+				}
+			}
+		})
+	}
+}
+
+// faulty creates, starts and deletes; a step that fails gives an error that names it, a tolerated failure a container that works.
+func faulty(t *testing.T, deps *Deps, r Request, what string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	c, err := Create(ctx, deps, r)
+	if err != nil {
+		wantStepError(t, err, what)
+		return
+	}
+	if err := c.Start(ctx); err != nil {
+		wantStepError(t, err, what)
+	}
+	if c.init.Console() != nil {
+		c.init.Console().Close()
+	}
+	if err := c.Delete(ctx); err != nil {
+		t.Errorf("%s: delete: %v", what, err)
+	}
+}
+
+func wantStepError(t *testing.T, err error, what string) {
+	t.Helper()
+	var se *plan.StepError
+	if !errors.As(err, &se) {
+		t.Errorf("%s: %v is no step error", what, err)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%s: hung: %v", what, err)
+	}
+}
+
+func runToEnd(t *testing.T, deps *Deps, r Request, terminal bool) {
+	t.Helper()
+	ctx := t.Context()
+	c, err := Create(ctx, deps, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	<-c.Init().Done()
+	if status, _ := c.Init().Exit(); status != 7 {
+		t.Errorf("exit status %d, want 7", status)
+	}
+	if terminal {
+		c.Init().Console().Close()
+	}
+	if err := c.Delete(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestExecFaults makes every step of an exec fail: the container stays as it was.
+func TestExecFaults(t *testing.T) {
+	for _, terminal := range []bool{false, true} {
+		t.Run(fmt.Sprintf("terminal=%v", terminal), func(t *testing.T) {
+			bundle := newBundle(t, func(s *specs.Spec) { s.Process.Args = []string{"sleep", "1000"} })
+			deps := newDeps(t)
+			c, err := Create(t.Context(), deps, request(bundle))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Delete(context.Background())
+			if err := c.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			var p *plan.Plan
+			deps.Fault = func(q *plan.Plan) *plan.Plan { p = q; return q }
+			execOnce(t, c, terminal, "good")
+			before := takeTrace(t, bundle)
+			for i := range p.Steps {
+				for _, errno := range faultErrnos {
+					deps.Fault = func(p *plan.Plan) *plan.Plan { return p.WithFault(i, errno) }
+					execOnce(t, c, terminal, fmt.Sprintf("step %d %q %s", i, p.Steps[i].Label, errno.Name()))
+				}
+				noTrace(t, before, bundle)
+				if t.Failed() {
+					t.Fatalf("after step %d %q", i, p.Steps[i].Label)
+				}
+			}
+		})
+	}
+}
+
+func execOnce(t *testing.T, c *Container, terminal bool, what string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	p, err := c.Exec(ctx, ExecRequest{ExecID: "e1", Terminal: terminal,
+		Spec: []byte(`{"args":["sh","-c","exit 3"],"cwd":"/","env":["PATH=/bin"],"user":{"uid":0,"gid":0}}`)})
+	if err != nil {
+		if what == "good" {
+			t.Fatal(err)
+		}
+		wantStepError(t, err, what)
+		return
+	}
+	<-p.Done()
+	if status, _ := p.Exit(); status != 3 {
+		t.Errorf("%s: exit status %d, want 3", what, status)
+	}
+	if p.Console() != nil {
+		p.Console().Close()
+	}
+}
+
+// TestCreateCancelled ends the context before anything is made.
+func TestCreateCancelled(t *testing.T) {
+	bundle := newBundle(t, nil)
+	deps := newDeps(t)
+	runToEnd(t, deps, request(bundle), false)
+	before := takeTrace(t, bundle)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Create(ctx, deps, request(bundle)); !errors.Is(err, context.Canceled) {
+		t.Errorf("create with an ended context: %v", err)
+	}
+	noTrace(t, before, bundle)
+}

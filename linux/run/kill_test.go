@@ -1,0 +1,136 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"example.io/shim/linux/abi"
+	"example.io/shim/linux/children"
+	"example.io/shim/linux/plan"
+)
+
+// The environment of a test binary that plays the shim which is killed at a step.
+const (
+	envKillAt     = "RUN_TEST_KILL_AT"
+	envKillBundle = "RUN_TEST_KILL_BUNDLE"
+)
+
+func TestMain(m *testing.M) {
+	if at := os.Getenv(envKillAt); at != "" {
+		playShim(at, os.Getenv(envKillBundle))
+	}
+	if err := children.Subreaper(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	// The parents of the test cgroups are ours too.
+	for _, h := range []string{"cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd", "unified"} {
+		_ = os.Remove("/sys/fs/cgroup/" + h + "/shim-run-test")
+	}
+	os.Exit(code)
+}
+
+// playShim creates and starts a container; at step at it kills itself.
+func playShim(at, bundle string) {
+	i, err := strconv.Atoi(at)
+	deps := newDeps(&testing.T{})
+	deps.Fault = func(p *plan.Plan) *plan.Plan {
+		q := p.WithFault(i, 0)
+		s := &q.Steps[i]
+		*s = plan.Step{Actor: s.Actor, Phase: s.Phase, Label: s.Label, Sys: abi.SysKill,
+			Args: []plan.Arg{plan.V(uint64(os.Getpid())), plan.V(uint64(unix.SIGKILL))}}
+		return q
+	}
+	c, err2 := Create(context.Background(), deps, request(bundle))
+	if err == nil && err2 == nil {
+		err2 = c.Start(context.Background())
+	}
+	time.Sleep(10 * time.Second) // the child's kill of us is on its way
+	fmt.Fprintln(os.Stderr, "not killed:", err, err2)
+	os.Exit(1)
+}
+
+// TestKilledShim kills the shim at every step of a create and a start. Another process cleans up after it, and nothing is left.
+func TestKilledShim(t *testing.T) {
+	bundle := newBundle(t, func(s *specs.Spec) { s.Process.Args = []string{"sleep", "1000"} })
+	deps := newDeps(t)
+	s, err := LoadSpec(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Compile(request(bundle), s, deps.Facts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Create(t.Context(), deps, request(bundle))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Delete(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := takeTrace(t, bundle)
+	for i := range p.Steps {
+		if p.Steps[i].Op == plan.OpGate || p.Steps[i].Op == plan.OpClone {
+			continue
+		}
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Env = append(os.Environ(), envKillAt+"="+strconv.Itoa(i), envKillBundle+"="+bundle)
+		cmd.Stderr = os.Stderr
+		if err := children.StartCommand(cmd); err != nil {
+			t.Fatal(err)
+		}
+		if err := children.WaitCommand(cmd); err == nil || cmd.ProcessState.ExitCode() != -1 {
+			t.Fatalf("step %d %q: the shim was not killed: %v", i, p.Steps[i].Label, err)
+		}
+		if _, err := Cleanup(t.Context(), bundle); err != nil {
+			t.Errorf("step %d %q: clean-up: %v", i, p.Steps[i].Label, err)
+		}
+		noTrace(t, before, bundle)
+		if t.Failed() {
+			t.Fatalf("after step %d %q", i, p.Steps[i].Label)
+		}
+	}
+}
+
+// TestKilledChild lets the child vanish without a word at each of its steps.
+func TestKilledChild(t *testing.T) {
+	bundle := newBundle(t, nil)
+	deps := newDeps(t)
+	r := request(bundle)
+	s, err := LoadSpec(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Compile(r, s, deps.Facts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runToEnd(t, deps, r, false)
+	before := takeTrace(t, bundle)
+	for i := range p.Steps {
+		if p.Steps[i].Actor != plan.Child {
+			continue
+		}
+		deps.Fault = func(p *plan.Plan) *plan.Plan {
+			q := p.WithFault(i, 0)
+			s := &q.Steps[i]
+			*s = plan.Step{Actor: s.Actor, Phase: s.Phase, Label: s.Label, Sys: abi.SysExitGroup, Args: []plan.Arg{plan.V(9)}}
+			return q
+		}
+		faulty(t, deps, r, fmt.Sprintf("killed at step %d %q", i, p.Steps[i].Label))
+		noTrace(t, before, bundle)
+		if t.Failed() {
+			t.Fatalf("after step %d %q", i, p.Steps[i].Label)
+		}
+	}
+}
