@@ -1,0 +1,144 @@
+// Package oom tells of OOM kills in a container's memory cgroup.
+//
+// On cgroup v1 the kernel writes to an eventfd when the cgroup's limit cannot be met (Documentation/admin-guide/cgroup-v1/memory.rst, "OOM
+// Control") and counts the kills in memory.oom_control. The eventfd wakes, the counter decides: an eventfd also fires when no process is killed
+// (a task waits with the OOM killer off) and when the cgroup is removed.
+package oom
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Watcher watches one memory cgroup, with those below it.
+type Watcher struct {
+	control string // path of memory.oom_control
+	event   *os.File
+	c       chan struct{}
+	done    chan struct{}
+	ended   chan struct{}
+	once    sync.Once
+
+	mu   sync.Mutex
+	told uint64 // kills that C or Pending has told of
+}
+
+// New arms a watcher for the cgroup v1 memory directory dir. A kill after New has returned is told.
+func New(dir string) (*Watcher, error) {
+	control, err := os.Open(filepath.Join(dir, "memory.oom_control"))
+	if err != nil {
+		return nil, fmt.Errorf("watch for OOM kills: %w", err)
+	}
+	defer control.Close() // the kernel holds the eventfd, not this
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("watch for OOM kills: eventfd: %w", err)
+	}
+	w := &Watcher{control: control.Name(), event: os.NewFile(uintptr(fd), "oom eventfd"), c: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{})}
+	w.told, _ = w.count() // a cgroup that was there before may have had kills
+	line := strconv.Itoa(fd) + " " + strconv.Itoa(int(control.Fd()))
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.event_control"), []byte(line), 0); err != nil {
+		_ = w.event.Close()
+		return nil, fmt.Errorf("watch for OOM kills: %w", err)
+	}
+	go w.watch()
+	return w, nil
+}
+
+// C carries a value for each kill. It is closed after Close, and when the cgroup is gone.
+func (w *Watcher) C() <-chan struct{} { return w.c }
+
+// The eventfd fires before the victim is killed and counted. So long apart, and so often, the counter is looked at for the kill; one that is
+// later still is told by the next event or by Pending.
+const (
+	countPause = 2 * time.Millisecond
+	countTries = 25
+)
+
+func (w *Watcher) watch() {
+	defer close(w.ended)
+	defer close(w.c)
+	var buf [8]byte
+	for {
+		if _, err := w.event.Read(buf[:]); err != nil {
+			return // closed
+		}
+		for try := 0; ; try++ {
+			n, there := w.take()
+			for range n {
+				select {
+				case w.c <- struct{}{}:
+				case <-w.done:
+					return
+				}
+			}
+			if !there {
+				return // the cgroup was removed: that fires too
+			}
+			if n > 0 || try == countTries {
+				break
+			}
+			select {
+			case <-time.After(countPause):
+			case <-w.done:
+				return
+			}
+		}
+	}
+}
+
+// Pending returns the number of kills that were not told yet and takes them as told.
+func (w *Watcher) Pending() int {
+	n, _ := w.take()
+	return n
+}
+
+// take returns the number of kills that nobody was told of, and whether the cgroup is there.
+func (w *Watcher) take() (int, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	count, ok := w.count()
+	if ok && count > w.told {
+		n := count - w.told
+		w.told = count
+		return int(n), true
+	}
+	return 0, ok
+}
+
+// count reads the counter of kills (since Linux 4.13).
+func (w *Watcher) count() (uint64, bool) {
+	data, err := os.ReadFile(w.control)
+	if err != nil {
+		return 0, false
+	}
+	for line := range strings.Lines(string(data)) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "oom_kill "); ok {
+			n, err := strconv.ParseUint(value, 10, 64)
+			return n, err == nil
+		}
+	}
+	return 0, true
+}
+
+// Close ends the watching and waits for it. Idempotent.
+func (w *Watcher) Close() error {
+	var err error
+	w.once.Do(func() {
+		close(w.done)
+		err = w.event.Close()
+		<-w.ended
+	})
+	if err != nil && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("end watching for OOM kills: %w", err)
+	}
+	return nil
+}
