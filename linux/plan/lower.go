@@ -284,3 +284,6 @@ func (im *Image) put64(off int, v uint64) { binary.LittleEndian.PutUint64(im.Byt
 func (im *Image) put32(off int, v uint32) { binary.LittleEndian.PutUint32(im.Bytes[off:], v) }
 func (im *Image) get64(off int) uint64    { return binary.LittleEndian.Uint64(im.Bytes[off:]) }
 func (im *Image) get32(off int) uint32    { return binary.LittleEndian.Uint32(im.Bytes[off:]) }
+
+// Store writes a 64-bit word at an address within the image (OpMove of the parent).
+func (im *Image) Store(addr, v uint64) { im.put64(int(addr-im.base), v) }

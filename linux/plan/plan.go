@@ -132,6 +132,11 @@ type Step struct {
 	// ExitParent makes the process that called clone3 in the child leave: the new process goes on with the list.
 	ExitParent bool
 	Undo       *Undo
+	// Stays says why what the parent's step makes is not taken back: others use it too.
+	Stays string
+	// Command is the command as the user wrote it, on the steps that look it up or execute it: their errors carry the words from
+	// which clients derive 126 and 127 (see StepError).
+	Command string
 	// Fault, when not 0, makes the step fail with it instead of being carried out.
 	Fault abi.Errno
 }
@@ -174,18 +179,19 @@ func (p *Plan) WithFault(i int, errno abi.Errno) *Plan {
 
 // Names of the registers that package run fills in or reads.
 const (
-	RegStdin  = "stdin"  // in: descriptor for fd 0
-	RegStdout = "stdout" // in: descriptor for fd 1
-	RegStderr = "stderr" // in: descriptor for fd 2
-	RegSyncP  = "sync.p" // in: the parent's end of the socket pair
-	RegSyncC  = "sync.c" // in: the child's end
-	RegPid    = "pid"    // out of OpClone: the child's pid in the runtime's pid namespace
-	RegPidfd  = "pidfd"  // out of OpClone
-	RegMaster = "master" // out: the parent's descriptor of the pty master
-	RegInit   = "init"   // in, exec: a pidfd of the container's init
-	ItemEnv   = "envp"   // its last but one word is free for HOME, see CallHome
-	ItemHome  = "home"   // buffer of "HOME=..." in the data, HomeSize bytes
-	HomeSize  = 256      // bytes with "HOME=" and NUL; longer homes are an error
+	RegStdin   = "stdin"    // in: descriptor for fd 0
+	RegStdout  = "stdout"   // in: descriptor for fd 1
+	RegStderr  = "stderr"   // in: descriptor for fd 2
+	RegSyncP   = "sync.p"   // in: the parent's end of the socket pair
+	RegSyncC   = "sync.c"   // in: the child's end
+	RegPid     = "pid"      // out of OpClone: the child's pid in the runtime's pid namespace
+	RegPidfd   = "pidfd"    // out of OpClone
+	RegMaster  = "master"   // out: the parent's descriptor of the pty master
+	RegInit    = "init"     // in, exec: a pidfd of the container's init
+	RegInitPid = "init.pid" // in, exec: the pid of the container's init in the runtime's pid namespace
+	ItemEnv    = "envp"     // its last but one word is free for HOME, see CallHome
+	ItemHome   = "home"     // buffer of "HOME=..." in the data, HomeSize bytes
+	HomeSize   = 256        // bytes with "HOME=" and NUL; longer homes are an error
 )
 
 // Functions that OpCall can name.
@@ -200,6 +206,8 @@ const (
 	CallUserns = "userns"
 	// CallArmOOM starts to watch for OOM kills in the memory cgroup at path Args[0].
 	CallArmOOM = "oom"
+	// CallOOMScore writes the number Args[1] to oom_score_adj of the process whose pid is in Args[0]'s register (proc_pid_oom_score_adj(5)).
+	CallOOMScore = "oom_score"
 	// CallAdopt takes over the process that the child made by clone3 (CLONE_PARENT): Args[0] is the register of its pid.
 	CallAdopt = "adopt"
 	// CallMountIn does a classic mount(2) with the working directory Args[0] on this thread only, for options that would be longer than a

@@ -36,6 +36,8 @@ func (e *engine) call(s *plan.Step) (int64, string) {
 		return 0, ""
 	case plan.CallAdopt:
 		return errnoOf(e.adopt(int(e.im.Value(s.Args[0]))))
+	case plan.CallOOMScore:
+		return errnoOf(writeOOMScore(int(e.im.Value(s.Args[0])), int(int64(e.im.Value(s.Args[1])))))
 	case plan.CallMountIn:
 		return errnoOf(mountIn(e.text(s.Args[0]), e.text(s.Args[1]), e.text(s.Args[2]), e.text(s.Args[3]), uintptr(e.im.Value(s.Args[4])), e.text(s.Args[5])))
 	}
@@ -64,6 +66,15 @@ func writeIDMaps(pid int, uids, gids string) error {
 		if err != nil {
 			return fmt.Errorf("write %q to %s: %w", text, path, err)
 		}
+	}
+	return nil
+}
+
+// writeOOMScore sets oom_score_adj of pid, which is a child of ours and not reaped.
+func writeOOMScore(pid, score int) error {
+	path := fmt.Sprintf("/proc/%d/oom_score_adj", pid)
+	if err := os.WriteFile(path, []byte(strconv.Itoa(score)), 0); err != nil {
+		return fmt.Errorf("write %d: %w", score, err)
 	}
 	return nil
 }
@@ -120,6 +131,7 @@ func (e *engine) adopt(pid int) error {
 		if err != nil {
 			return 0, -1, fmt.Errorf("pidfd_open %d: %w", pid, err)
 		}
+		e.im.SetReg(e.plan.Reg(plan.RegPidfd), int64(pidfd))
 		return pid, pidfd, nil
 	})
 	if err != nil {
@@ -128,7 +140,6 @@ func (e *engine) adopt(pid int) error {
 	<-first.Done() // it left right after its clone3
 	e.proc = proc
 	e.im.SetReg(e.plan.Reg(plan.RegPid), int64(pid))
-	e.im.SetReg(e.plan.Reg(plan.RegPidfd), int64(proc.Pidfd()))
 	return nil
 }
 

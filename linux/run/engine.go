@@ -41,9 +41,7 @@ func newEngine(id, action string, p *plan.Plan, deps *Deps, inputs map[string]in
 		}
 	}
 	fail := func(err error) (*engine, error) {
-		for _, fd := range inputs {
-			_ = unix.Close(fd)
-		}
+		closeAll(inputs)
 		return nil, fmt.Errorf("%s %s: %w", action, id, err)
 	}
 	if err := plan.Verify(p); err != nil {

@@ -70,7 +70,7 @@ func LoadSpec(bundle string) (*specs.Spec, error) {
 	}
 	s, err := spec.Parse(data)
 	if err == nil {
-		err = spec.Validate(s)
+		err = spec.Validate(s, spec.Options{CgroupVersion: 1})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -183,9 +183,7 @@ func (c *Container) build(ctx context.Context, p *plan.Plan) error {
 func standardInputs(terminal bool, stdio [3]*os.File) (map[string]int, error) {
 	in := map[string]int{}
 	fail := func(err error) (map[string]int, error) {
-		for _, fd := range in {
-			_ = unix.Close(fd)
-		}
+		closeAll(in)
 		return nil, err
 	}
 	if !terminal {
@@ -203,6 +201,12 @@ func standardInputs(terminal bool, stdio [3]*os.File) (map[string]int, error) {
 	}
 	in[plan.RegSyncP], in[plan.RegSyncC] = ours, theirs
 	return in, nil
+}
+
+func closeAll(fds map[string]int) {
+	for _, fd := range fds {
+		_ = unix.Close(fd)
+	}
 }
 
 // streamFD duplicates a stream's descriptor to one above 2, which the child's own 0 to 2 cannot overwrite.
@@ -265,6 +269,9 @@ func (c *Container) Exec(ctx context.Context, r ExecRequest) (*Process, error) {
 		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
 	}
 	ps.Terminal = r.Terminal
+	if err := spec.ValidateProcess(ps, spec.Options{}); err != nil {
+		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
+	}
 	p, err := compile.Exec(compile.ExecInput{
 		ID: c.state.ID, ExecID: r.ExecID, Process: ps, Spec: c.spec, Facts: c.deps.Facts,
 		CgroupDirs: c.state.CgroupDirs, NoNewKeyring: c.keep.NoNewKeyring,
@@ -276,11 +283,13 @@ func (c *Container) Exec(ctx context.Context, r ExecRequest) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
 	}
-	initFD, err := unix.FcntlInt(uintptr(c.init.Pidfd()), unix.F_DUPFD_CLOEXEC, 3)
+	initFD := -1
+	err = c.init.Do(func(pidfd int) (err error) {
+		initFD, err = unix.FcntlInt(uintptr(pidfd), unix.F_DUPFD_CLOEXEC, 3)
+		return err
+	})
 	if err != nil {
-		initFD, err = unix.PidfdOpen(c.init.Pid(), 0)
-	}
-	if err != nil {
+		closeAll(inputs)
 		return nil, fmt.Errorf("exec %s in %s: the container has ended: %w", r.ExecID, c.state.ID, errdefs.ErrFailedPrecondition)
 	}
 	inputs[plan.RegInit] = initFD

@@ -1,0 +1,120 @@
+package compile
+
+import (
+	"path"
+
+	"example.io/shim/linux/abi"
+	"example.io/shim/linux/cgroup/files"
+	"example.io/shim/linux/plan"
+)
+
+const whyV1 = "Documentation/admin-guide/cgroup-v1/"
+
+// makeCgroups makes the container's directories, writes the limits that hold from the start, and arms the OOM watcher.
+func (c *compiler) makeCgroups() error {
+	c.b.In(plan.Parent, plan.Cgroup)
+	for _, d := range c.dirs {
+		list := d.Parents()
+		for i, dir := range list {
+			if i < len(list)-1 {
+				c.b.Add(plan.Step{Label: "make the cgroup " + dir, Source: "/linux/cgroupsPath", Path: dir, Sys: abi.SysMkdirat,
+					Args: []plan.Arg{plan.AtCwd(), c.b.Str(dir), plan.T(0o755, "0755")}, Tolerate: []abi.Errno{abi.EEXIST},
+					Stays: "other containers are in it too"})
+			} else {
+				c.makeLeaf(dir)
+			}
+			if d.Has("cpuset") {
+				c.inheritCpuset(dir)
+			}
+		}
+	}
+	writes, err := files.V1(c.spec.Linux.Resources, c.dirs, "/linux/resources")
+	if err != nil {
+		return err
+	}
+	c.writeFiles(writes, files.Early)
+	if d, ok := files.Find(c.dirs, "memory"); ok {
+		c.b.Add(plan.Step{Op: plan.OpCall, Call: plan.CallArmOOM, Label: "watch for OOM kills", Path: d.Path, Args: []plan.Arg{c.b.Str(d.Path)},
+			Why: "armed before the container's first instruction: no kill is missed"})
+	}
+	return nil
+}
+
+// makeLeaf makes the container's own directory. One that is there already must be empty of processes: they would be the container's, and
+// die with it.
+func (c *compiler) makeLeaf(dir string) {
+	made := c.b.Label()
+	i := c.b.Add(plan.Step{Label: "make the cgroup " + dir, Source: "/linux/cgroupsPath", Path: dir, Sys: abi.SysMkdirat,
+		Args: []plan.Arg{plan.AtCwd(), c.b.Str(dir), plan.T(0o755, "0755")}, Tolerate: []abi.Errno{abi.EEXIST},
+		Undo: &plan.Undo{Label: "remove the cgroup", Sys: abi.SysUnlinkat, Path: dir,
+			Args: []plan.Arg{plan.AtCwd(), c.b.Str(dir), plan.T(abi.AT_REMOVEDIR, "AT_REMOVEDIR")}}})
+	c.b.OnOK(i, made)
+	s := plan.Step{Label: "container's cgroup is not empty: look into " + dir, Source: "/linux/cgroupsPath"}
+	r := c.open(s, path.Join(dir, "cgroup.procs"), abi.O_RDONLY, "O_RDONLY")
+	s.Sys, s.Path, s.HasWant, s.Want, s.Errno = abi.SysRead, dir, true, 0, abi.EBUSY
+	s.Args = []plan.Arg{plan.R(r), plan.A(c.b.Buf("procs", 8)), plan.V(8)}
+	c.b.Add(s)
+	c.close(r, "cgroup.procs")
+	c.b.Place(made)
+}
+
+// inheritCpuset copies the parent's CPUs and memory nodes to a new cpuset, which nothing can enter before (cpusets.rst, 1.4).
+func (c *compiler) inheritCpuset(dir string) {
+	for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
+		file, from := path.Join(dir, name), path.Join(path.Dir(dir), name)
+		s := plan.Step{Label: "inherit " + name + " in " + dir, Why: whyV1 + "cpusets.rst, 1.4: it is empty at first"}
+		buf := c.b.Buf("cpuset", cpusetSize)
+		read := func(file string) plan.Reg {
+			r, n := c.open(s, file, abi.O_RDONLY, "O_RDONLY"), c.b.Temp("n")
+			c.b.Add(plan.Step{Label: s.Label, Path: file, Sys: abi.SysRead, Args: []plan.Arg{plan.R(r), plan.A(buf), plan.V(cpusetSize)}, Save: n})
+			c.close(r, file)
+			return n
+		}
+		has := c.b.Label()
+		n := read(file)
+		i := c.b.Add(plan.Step{Label: name + " is empty", Op: plan.OpCheck, Args: []plan.Arg{plan.R(n)}, Mask: ^uint64(1), Equal: 0, // "\n" or nothing
+			Errno: abi.EEXIST, Tolerate: []abi.Errno{abi.EEXIST}})
+		c.b.OnErr(i, has)
+		n = read(from)
+		w := c.open(s, file, abi.O_WRONLY, "O_WRONLY")
+		c.b.Add(plan.Step{Label: s.Label, Why: s.Why, Path: file, Sys: abi.SysWrite, Args: []plan.Arg{plan.R(w), plan.A(buf), plan.R(n)}})
+		c.close(w, file)
+		c.b.Place(has)
+	}
+}
+
+// cpusetSize is enough for the list of CPUs of any machine: 8192 CPUs, every second one, as "0,2,4,…" is 20 KiB; a page is what the
+// kernel returns at most.
+const cpusetSize = 4096
+
+func (c *compiler) writeFiles(writes []files.Write, when files.When) {
+	for _, w := range writes {
+		if w.When != when {
+			continue
+		}
+		d, _ := files.Find(c.dirs, w.Controller)
+		c.writeFile(plan.Step{Label: w.Label, Source: w.Source}, path.Join(d.Path, w.File), w.Value)
+	}
+}
+
+// openCgroups opens what the child writes to join its cgroups.
+func (c *compiler) openCgroups() error {
+	c.b.In(plan.Parent, plan.Prepare)
+	for _, d := range c.dirs {
+		r := c.open(plan.Step{Label: "open the cgroup " + d.Path}, path.Join(d.Path, "tasks"), abi.O_WRONLY, "O_WRONLY")
+		c.joins = append(c.joins, r)
+	}
+	c.keep = append(c.keep, c.joins...)
+	return nil
+}
+
+// joinCgroups puts the child into its cgroups. It moves itself: "0" to tasks is the only write that does not wait for a grace period of
+// the kernel, and no thread of the runtime is ever in a container's cgroup, where a freezer would hold it.
+func (c *compiler) joinCgroups() {
+	for i, r := range c.joins {
+		d := c.dirs[i]
+		c.write(plan.Step{Label: "join the cgroup " + d.Path, Path: path.Join(d.Path, "tasks"), Source: "/linux/cgroupsPath",
+			Why: "cgroups(7); 0 is the caller"}, r, "0")
+		c.close(r, "the cgroup")
+	}
+}

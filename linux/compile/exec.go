@@ -1,0 +1,123 @@
+package compile
+
+import (
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"example.io/shim/linux/abi"
+	"example.io/shim/linux/cgroup/files"
+	"example.io/shim/linux/facts"
+	"example.io/shim/linux/plan"
+)
+
+// ExecInput is what a further process of a container is made of. Process has passed spec.ValidateProcess.
+type ExecInput struct {
+	ID, ExecID   string
+	Process      *specs.Process
+	Spec         *specs.Spec // the container's
+	Facts        facts.Facts
+	CgroupDirs   []files.Dir
+	NoNewKeyring bool
+}
+
+// Exec compiles the plan of a further process: it joins the cgroups and namespaces of the container's init, in one setns by init's pidfd, and
+// becomes the process as a new container's would.
+func Exec(in ExecInput) (*plan.Plan, error) {
+	c := &compiler{b: plan.NewBuilder("exec " + in.ExecID + " in " + in.ID), spec: in.Spec, proc: in.Process, dirs: in.CgroupDirs,
+		in: CreateInput{ID: in.ID, Spec: in.Spec, Facts: in.Facts, Terminal: in.Process.Terminal, NoNewKeyring: in.NoNewKeyring}}
+	c.registers()
+	c.keep = append(c.keep, c.b.Reg(plan.RegInit))
+	c.b.Reg(plan.RegInitPid)
+	if _, user := c.joinFlags(); user {
+		c.ns.joinUser = true
+	}
+	for _, topic := range []func() error{
+		c.openCgroups, c.openNull, c.execHome, c.launchExec, c.enterContainer, c.execTerminal, c.limits, c.identity, c.findCommand, c.execReady, c.execute,
+	} {
+		if err := topic(); err != nil {
+			return nil, err
+		}
+	}
+	return c.b.Plan(), nil
+}
+
+// joinFlags are the namespaces that the container has of its own; that of pids is entered by the launching thread.
+func (c *compiler) joinFlags() (flags uint64, user bool) {
+	for _, n := range c.spec.Linux.Namespaces {
+		if n.Type != specs.PIDNamespace {
+			flags |= nsTypes[n.Type].flag
+		}
+		user = user || n.Type == specs.UserNamespace
+	}
+	return flags, user
+}
+
+func (c *compiler) openNull() error {
+	if c.proc.Terminal {
+		c.b.In(plan.Parent, plan.Prepare)
+		r := c.b.Reg("null")
+		c.b.Add(plan.Step{Label: "open /dev/null", Path: "/dev/null", Sys: abi.SysOpenat, Save: r, FD: true,
+			Args: []plan.Arg{plan.AtCwd(), c.b.Str("/dev/null"), plan.T(abi.O_RDWR|abi.O_CLOEXEC, "O_RDWR|O_CLOEXEC"), plan.V(0)}})
+		c.keep = append(c.keep, r)
+	}
+	return nil
+}
+
+// execHome looks HOME up before the fork: init's root is the process's too.
+func (c *compiler) execHome() error {
+	c.b.In(plan.Parent, plan.Prepare)
+	c.home(plan.RegInitPid)
+	return nil
+}
+
+func (c *compiler) launchExec() error {
+	c.b.In(plan.Parent, plan.Launch)
+	if c.hasNamespace(specs.PIDNamespace) {
+		c.b.Add(plan.Step{Label: "enter the pid namespace for the child", Why: "setns(2), pid_namespaces(7): the child is born inside", Sys: abi.SysSetns,
+			Args: []plan.Arg{plan.R(c.b.Reg(plan.RegInit)), plan.T(abi.CLONE_NEWPID, "CLONE_NEWPID")}})
+	}
+	c.b.Add(plan.Step{Op: plan.OpClone, Label: "fork the child", Why: "clone(2)", Args: []plan.Arg{plan.T(0, "0")}})
+	return nil
+}
+
+func (c *compiler) enterContainer() error {
+	c.b.In(plan.Child, plan.Isolate)
+	c.cutOff()
+	c.joinCgroups()
+	flags, user := c.joinFlags()
+	if flags != 0 {
+		c.b.Add(plan.Step{Label: "join the container's namespaces", Why: "setns(2) by pidfd: all of the same process", Sys: abi.SysSetns,
+			Args: []plan.Arg{plan.R(c.b.Reg(plan.RegInit)), plan.T(flags, flagText(flags))}})
+	}
+	c.close(c.b.Reg(plan.RegInit), "init's pidfd")
+	if user {
+		c.becomeRoot()
+	}
+	c.session()
+	c.root = c.b.Reg("root")
+	c.b.Add(plan.Step{Label: "hold the root", Path: "/", Sys: abi.SysOpenat, Save: c.root, FD: true,
+		Args: []plan.Arg{plan.AtCwd(), c.b.Str("/"), plan.T(abi.O_PATH|abi.O_DIRECTORY|abi.O_CLOEXEC, "O_PATH|O_DIRECTORY|O_CLOEXEC"), plan.V(0)}})
+	return nil
+}
+
+func (c *compiler) execTerminal() error {
+	if !c.proc.Terminal {
+		return nil
+	}
+	c.b.In(plan.Child, plan.Identity)
+	c.useTerminal(c.openTerminal())
+	return nil
+}
+
+// execReady lets the parent do what needs the finished process, where there is such a thing.
+func (c *compiler) execReady() error {
+	if !c.proc.Terminal && c.proc.OOMScoreAdj == nil {
+		return nil
+	}
+	c.parentTurn(plan.Ready, func() {
+		if c.proc.Terminal {
+			c.fetchTerminal()
+		}
+		c.oomScore()
+	})
+	return nil
+}

@@ -1,0 +1,249 @@
+package compile
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"example.io/shim/linux/abi"
+	"example.io/shim/linux/plan"
+	"example.io/shim/linux/spec"
+)
+
+// namespace types: their CLONE_ flag and its name.
+var nsTypes = map[specs.LinuxNamespaceType]struct {
+	flag uint64
+	text string
+}{
+	specs.PIDNamespace:     {abi.CLONE_NEWPID, "CLONE_NEWPID"},
+	specs.NetworkNamespace: {abi.CLONE_NEWNET, "CLONE_NEWNET"},
+	specs.MountNamespace:   {abi.CLONE_NEWNS, "CLONE_NEWNS"},
+	specs.IPCNamespace:     {abi.CLONE_NEWIPC, "CLONE_NEWIPC"},
+	specs.UTSNamespace:     {abi.CLONE_NEWUTS, "CLONE_NEWUTS"},
+	specs.UserNamespace:    {abi.CLONE_NEWUSER, "CLONE_NEWUSER"},
+	specs.CgroupNamespace:  {abi.CLONE_NEWCGROUP, "CLONE_NEWCGROUP"},
+}
+
+// namespaces is what the container gets.
+type namespaces struct {
+	create   uint64 // CLONE_ flags of the new ones
+	joins    []join
+	newUser  bool
+	joinUser bool
+}
+
+// join is a namespace that is entered by its path.
+type join struct {
+	typ    specs.LinuxNamespaceType
+	path   string
+	source string
+	reg    plan.Reg
+	left   plan.Reg // result of the first try, negative when it is to be tried again
+}
+
+func (c *compiler) findNamespaces() error {
+	for i, n := range c.spec.Linux.Namespaces {
+		source := fmt.Sprintf("/linux/namespaces/%d", i)
+		t, ok := nsTypes[n.Type]
+		switch {
+		case !ok:
+			return refuse(source+"/type", "namespaces of type %q", n.Type)
+		case n.Path == "":
+			c.ns.create |= t.flag
+		default:
+			c.ns.joins = append(c.ns.joins, join{typ: n.Type, path: n.Path, source: source + "/path"})
+		}
+		if n.Type == specs.UserNamespace {
+			c.ns.newUser, c.ns.joinUser = n.Path == "", n.Path != ""
+		}
+	}
+	if !c.hasNamespace(specs.MountNamespace) {
+		return invalid("/linux/namespaces", "a mount namespace is needed: without one the container's mounts would be the host's")
+	}
+	if c.ns.newUser && len(c.spec.Linux.UIDMappings) == 0 {
+		return invalid("/linux/uidMappings", "a new user namespace needs mappings")
+	}
+	return nil
+}
+
+// openNamespaces opens the namespaces to be joined. That of pids is entered by the launching thread, for its children (setns(2)).
+func (c *compiler) openNamespaces() error {
+	c.b.In(plan.Parent, plan.Prepare)
+	for i := range c.ns.joins {
+		j := &c.ns.joins[i]
+		j.reg = c.open(plan.Step{Label: "open the " + string(j.typ) + " namespace", Source: j.source}, j.path, abi.O_RDONLY, "O_RDONLY")
+		if j.typ != specs.PIDNamespace {
+			c.keep = append(c.keep, j.reg)
+		}
+	}
+	return nil
+}
+
+// born are the flags of clone3: everything new, but what a joined user namespace is to own and what depends on the cgroup.
+func (c *compiler) born() uint64 {
+	if c.ns.joinUser {
+		return 0
+	}
+	return c.ns.create &^ abi.CLONE_NEWCGROUP
+}
+
+func flagText(flags uint64) string {
+	text := ""
+	for _, t := range []specs.LinuxNamespaceType{"user", "mount", "pid", "network", "ipc", "uts", "cgroup"} {
+		if n := nsTypes[t]; flags&n.flag != 0 {
+			text += "|" + n.text
+		}
+	}
+	if text == "" {
+		return "0"
+	}
+	return text[1:]
+}
+
+func (c *compiler) launch() error {
+	c.b.In(plan.Parent, plan.Launch)
+	for i := range c.ns.joins {
+		if j := &c.ns.joins[i]; j.typ == specs.PIDNamespace {
+			c.setns(j, false)
+		}
+	}
+	flags := c.born()
+	c.b.Add(plan.Step{Op: plan.OpClone, Label: "fork the child", Source: "/linux/namespaces", Args: []plan.Arg{plan.T(flags, flagText(flags))},
+		Why: "clone(2), namespaces(7)"})
+	return nil
+}
+
+func (c *compiler) setns(j *join, mayFail bool) int {
+	t := nsTypes[j.typ]
+	s := plan.Step{Label: "join the " + string(j.typ) + " namespace", Source: j.source, Path: j.path, Why: "setns(2)", Sys: abi.SysSetns,
+		Args: []plan.Arg{plan.R(j.reg), plan.T(t.flag, t.text)}}
+	if mayFail {
+		j.left = c.b.Temp("joined")
+		s.Save, s.Tolerate = j.left, []abi.Errno{abi.EPERM}
+	}
+	return c.b.Add(s)
+}
+
+// isolate cuts the child off from the runtime and puts it into its cgroups and namespaces.
+func (c *compiler) isolate() error {
+	c.b.In(plan.Child, plan.Isolate)
+	c.cutOff()
+	c.joinCgroups()
+	c.joinNamespaces()
+	c.newNamespaces()
+	c.session()
+	return nil
+}
+
+// cutOff is what every child does first.
+func (c *compiler) cutOff() {
+	c.b.Add(plan.Step{Label: "be not dumpable", Sys: abi.SysPrctl, Args: []plan.Arg{plan.T(abi.PR_SET_DUMPABLE, "PR_SET_DUMPABLE"), plan.V(0)},
+		Why: "CVE-2016-9962: nobody in the container may trace us or open our files"})
+	c.b.Add(plan.Step{Op: plan.OpCloseAll, Label: "close the runtime's descriptors", Keep: c.keep,
+		Why: "CVE-2024-21626; and a container that waits for its start holds nobody's connection or fifo"})
+	if c.proc.Terminal {
+		for n := range stdio {
+			c.dup(c.b.Reg("null"), n)
+		}
+		c.close(c.b.Reg("null"), "/dev/null")
+	} else {
+		for n, name := range stdio {
+			c.dup(c.b.Reg(name), n)
+			c.close(c.b.Reg(name), name)
+		}
+	}
+	c.b.Add(plan.Step{Label: "have no umask", Sys: abi.SysUmask, Args: []plan.Arg{plan.V(0)}, Why: "what is made gets the mode it is made with"})
+}
+
+func (c *compiler) dup(r plan.Reg, to int) {
+	c.b.Add(plan.Step{Label: fmt.Sprintf("make it descriptor %d", to), Sys: abi.SysDup3, Args: []plan.Arg{plan.R(r), plan.V(uint64(to)), plan.V(0)}})
+}
+
+// joinNamespaces enters the namespaces with a path: all but user's with the rights of the host; then user's; then those that were refused, with
+// the rights there.
+func (c *compiler) joinNamespaces() {
+	for i := range c.ns.joins {
+		if j := &c.ns.joins[i]; j.typ != specs.PIDNamespace && j.typ != specs.UserNamespace {
+			c.setns(j, c.ns.joinUser)
+		}
+	}
+	if !c.ns.joinUser {
+		return
+	}
+	for i := range c.ns.joins {
+		if j := &c.ns.joins[i]; j.typ == specs.UserNamespace {
+			c.setns(j, false)
+		}
+	}
+	for i := range c.ns.joins {
+		j := &c.ns.joins[i]
+		if j.left == 0 {
+			continue
+		}
+		done := c.b.Label()
+		n := c.b.Add(plan.Step{Label: "was it joined", Op: plan.OpCheck, Args: []plan.Arg{plan.R(j.left)}, Mask: 1 << 63, Equal: 1 << 63,
+			Errno: abi.EEXIST, Tolerate: []abi.Errno{abi.EEXIST}})
+		c.b.OnErr(n, done)
+		again := *j
+		c.setns(&again, false)
+		c.b.Place(done)
+	}
+	c.becomeRoot()
+	c.ownNamespaces()
+}
+
+// newNamespaces completes a new user namespace, and makes the cgroup namespace, whose root is the cgroup that the child is in by now.
+func (c *compiler) newNamespaces() {
+	if c.ns.newUser {
+		uids, gids := string(spec.IDMap(c.spec.Linux.UIDMappings)), string(spec.IDMap(c.spec.Linux.GIDMappings))
+		c.parentTurn(plan.Isolate, func() {
+			c.b.Add(plan.Step{Op: plan.OpCall, Call: plan.CallIDMap, Label: "write the maps of ids", Source: "/linux/uidMappings", Why: "user_namespaces(7)",
+				Args: []plan.Arg{plan.R(c.b.Reg(plan.RegPid)), c.b.Str(uids), c.b.Str(gids)}})
+		})
+		c.becomeRoot()
+	}
+	if c.ns.create&abi.CLONE_NEWCGROUP != 0 {
+		c.b.Add(plan.Step{Label: "make a cgroup namespace", Source: "/linux/namespaces", Why: "cgroup_namespaces(7)", Sys: abi.SysUnshare,
+			Args: []plan.Arg{plan.T(abi.CLONE_NEWCGROUP, "CLONE_NEWCGROUP")}})
+	}
+}
+
+// ownNamespaces makes the new namespaces of a container that joined its user namespace: they are to belong to that one. A new pid namespace is
+// for children only, so the child clones itself once more, as a brother (CLONE_PARENT).
+func (c *compiler) ownNamespaces() {
+	rest := c.ns.create &^ (abi.CLONE_NEWCGROUP | abi.CLONE_NEWPID)
+	if rest != 0 {
+		c.b.Add(plan.Step{Label: "make the namespaces", Source: "/linux/namespaces", Why: "unshare(2)", Sys: abi.SysUnshare, Args: []plan.Arg{plan.T(rest, flagText(rest))}})
+	}
+	if c.ns.create&abi.CLONE_NEWPID == 0 {
+		return
+	}
+	args := make([]byte, abi.CloneArgsSize)
+	binary.LittleEndian.PutUint64(args, abi.CLONE_NEWPID|abi.CLONE_PARENT)
+	pid := c.b.Reg("brother")
+	c.b.Add(plan.Step{Label: "clone once more, into the pid namespace", Source: "/linux/namespaces", Why: "pid_namespaces(7): only children are in a new one",
+		Sys: abi.SysClone3, Args: []plan.Arg{plan.A(c.b.Bytes("clone_args", args)), plan.V(abi.CloneArgsSize)}, Save: pid, ExitParent: true})
+	c.parentTurn(plan.Isolate, func() {
+		c.b.Add(plan.Step{Op: plan.OpCall, Call: plan.CallAdopt, Label: "take the new process over", Args: []plan.Arg{plan.R(pid)}})
+	})
+}
+
+// becomeRoot takes the ids of root in a user namespace: until then the child's ids are not mapped, and it could make no file.
+func (c *compiler) becomeRoot() {
+	for _, sys := range []abi.Sys{abi.SysSetresgid, abi.SysSetresuid} {
+		c.b.Add(plan.Step{Label: "become root of the user namespace", Why: "user_namespaces(7)", Sys: sys, Args: []plan.Arg{plan.V(0), plan.V(0), plan.V(0)}})
+	}
+}
+
+// session gives the child a session and a keyring of its own.
+func (c *compiler) session() {
+	c.b.Add(plan.Step{Label: "make a session", Sys: abi.SysSetsid, Why: "setsid(2)"})
+	if c.in.NoNewKeyring {
+		return
+	}
+	c.b.Add(plan.Step{Label: "make a session keyring", Why: "keyctl_join_session_keyring(3): the runtime's keys are not the container's", Sys: abi.SysKeyctl,
+		Args: []plan.Arg{plan.T(abi.KEYCTL_JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"), c.b.Str("_ses." + c.in.ID)},
+
+		Tolerate: []abi.Errno{abi.ENOSYS}}) // a kernel without keys has none to hide
+}

@@ -1,0 +1,196 @@
+package compile
+
+import (
+	"path"
+	"strings"
+
+	"example.io/shim/linux/abi"
+	"example.io/shim/linux/cgroup/files"
+	"example.io/shim/linux/plan"
+)
+
+// workingDir goes to the working directory, which is looked up within the root and without magic links (CVE-2024-21626), and made when it is not there.
+func (c *compiler) workingDir() {
+	s := plan.Step{Label: "go to the working directory", Source: "/process/cwd", Path: c.proc.Cwd, Why: "CVE-2024-21626"}
+	if path.Clean(c.proc.Cwd) == "/" {
+		s.Sys, s.Args = abi.SysChdir, []plan.Arg{c.b.Str("/")}
+		c.b.Add(s)
+		return
+	}
+	r := c.target(s, c.proc.Cwd, dirTarget)
+	s.Sys, s.Args = abi.SysFchdir, []plan.Arg{plan.R(r)}
+	c.b.Add(s)
+	c.close(r, "the working directory")
+}
+
+// environment returns the environment with each name once, the last value of it, and whether HOME is missing.
+func environment(env []string) (list []string, noHome bool) {
+	at := map[string]int{}
+	for _, e := range env {
+		name, _, _ := strings.Cut(e, "=")
+		if i, ok := at[name]; ok {
+			list[i] = e
+			continue
+		}
+		at[name] = len(list)
+		list = append(list, e)
+	}
+	_, home := at["HOME"]
+	return list, !home
+}
+
+// candidates are the paths that the command can be at: itself, or in the folders of PATH.
+func (c *compiler) candidates() []string {
+	cmd := c.proc.Args[0]
+	if strings.Contains(cmd, "/") {
+		return []string{cmd}
+	}
+	env, _ := environment(c.proc.Env)
+	var list []string
+	for _, e := range env {
+		if dirs, ok := strings.CutPrefix(e, "PATH="); ok {
+			for dir := range strings.SplitSeq(dirs, ":") {
+				if path.IsAbs(dir) { // an empty or relative one would be the working directory: whoever can write there would choose the program
+					list = append(list, path.Join(dir, cmd))
+				}
+			}
+		}
+	}
+	return list
+}
+
+// findCommand looks for the command while a failure can still be told as one of the create. It runs with the process's ids.
+func (c *compiler) findCommand() error {
+	c.b.In(plan.Child, plan.Identity)
+	found := c.b.Label()
+	var results []plan.Reg
+	s := plan.Step{Source: "/process/args/0", Command: c.proc.Args[0], Why: "the PATH of the process"}
+	for _, file := range c.candidates() {
+		if badCommand(file) {
+			return invalid("/process/args/0", "%s leads out of the container", file)
+		}
+		next := c.b.Label()
+		res := c.b.Temp("command")
+		results = append(results, res)
+		t := s
+		t.Label, t.Path, t.Sys, t.Save = "look for "+file, file, abi.SysFaccessat2, res
+		t.Tolerate = []abi.Errno{abi.ENOENT, abi.ENOTDIR, abi.EACCES, abi.ELOOP}
+		t.Args = []plan.Arg{plan.AtCwd(), c.b.Str(file), plan.T(abi.X_OK, "X_OK"), plan.T(abi.AT_EACCESS, "AT_EACCESS")}
+		c.b.OnErr(c.b.Add(t), next)
+		buf := c.b.Buf("statx "+file, abi.StatxSize)
+		c.b.Add(plan.Step{Label: "look at " + file, Source: s.Source, Command: s.Command, Path: file, Sys: abi.SysStatx,
+			Args: []plan.Arg{plan.AtCwd(), c.b.Str(file), plan.V(0), plan.T(abi.STATX_BASIC_STATS, "STATX_BASIC_STATS"), plan.A(buf)}})
+		i := c.checkMode(plan.Step{Label: file + " is a folder"}, buf, abi.S_IFDIR)
+		c.b.OnErr(i, found) // it is none
+		c.b.Place(next)
+	}
+	c.commandMissing(s, results)
+	c.b.Place(found)
+	return nil
+}
+
+// commandMissing fails: with "permission denied" when there was a file that may not be executed, else with "not found".
+func (c *compiler) commandMissing(s plan.Step, results []plan.Reg) {
+	fail := func(errno abi.Errno) {
+		t := s
+		t.Label, t.Op, t.Args, t.Mask, t.Equal, t.Errno = "find the command", plan.OpCheck, []plan.Arg{plan.V(0)}, 1, 1, errno
+		c.b.Add(t)
+	}
+	for _, r := range results {
+		next := c.b.Label()
+		i := c.b.Add(plan.Step{Label: "was it the right to execute", Op: plan.OpCheck, Args: []plan.Arg{plan.R(r)}, Mask: ^uint64(0), Equal: ^uint64(abi.EACCES) + 1,
+			Errno: abi.ENOENT, Tolerate: []abi.Errno{abi.ENOENT}})
+		c.b.OnErr(i, next)
+		fail(abi.EACCES)
+		c.b.Place(next)
+	}
+	if len(results) == 1 && strings.Contains(s.Command, "/") {
+		// One candidate: a folder gives EACCES like execve, the rest is "no such file or directory".
+		next := c.b.Label()
+		i := c.b.Add(plan.Step{Label: "was it a folder", Op: plan.OpCheck, Args: []plan.Arg{plan.R(results[0])}, Mask: ^uint64(0), Equal: 0,
+			Errno: abi.ENOENT, Tolerate: []abi.Errno{abi.ENOENT}})
+		c.b.OnErr(i, next)
+		fail(abi.EACCES)
+		c.b.Place(next)
+	}
+	fail(abi.ENOENT)
+}
+
+// badCommand says that a path names an open file of a process: the runtime's own program, for instance (CVE-2019-5736).
+func badCommand(file string) bool {
+	p := path.Clean("/" + file)
+	return strings.HasPrefix(p, "/proc/self/") || strings.HasPrefix(p, "/proc/thread-self/") || strings.HasPrefix(p, "/dev/fd/")
+}
+
+// waitAtGate ends a create: the child waits, and the parent does what the container's root had to be ready for.
+func (c *compiler) waitAtGate() error {
+	c.b.In(plan.Child, plan.Ready)
+	c.tell("be ready", "", plan.RegSyncC)
+	c.b.In(plan.Parent, plan.Ready)
+	c.hear("wait until the child is ready", "", plan.RegSyncP, 1)
+	if c.proc.Terminal {
+		c.fetchTerminal()
+	}
+	c.oomScore()
+	writes, err := files.V1(c.spec.Linux.Resources, c.dirs, "/linux/resources")
+	if err != nil {
+		return err
+	}
+	c.writeFiles(writes, files.Late)
+	c.home(plan.RegPid)
+	c.b.Add(plan.Step{Op: plan.OpGate, Label: "the container is created"})
+	c.b.In(plan.Parent, plan.Start)
+	c.tell("open the gate", "", plan.RegSyncP)
+	c.b.In(plan.Child, plan.Ready)
+	c.hear("wait for the start", "0 is the runtime's death: then this process ends too", plan.RegSyncC, 1)
+	return nil
+}
+
+func (c *compiler) oomScore() {
+	if c.proc.OOMScoreAdj == nil {
+		return
+	}
+	c.b.Add(plan.Step{Op: plan.OpCall, Call: plan.CallOOMScore, Label: "set oom_score_adj", Source: "/process/oomScoreAdj", Why: "proc_pid_oom_score_adj(5)",
+		Args: []plan.Arg{plan.R(c.b.Reg(plan.RegPid)), plan.N(int64(*c.proc.OOMScoreAdj))}})
+}
+
+// home makes the parent look HOME up, by the container's own /etc/passwd, when the environment has none.
+func (c *compiler) home(pidReg string) {
+	if _, noHome := environment(c.proc.Env); !noHome {
+		return
+	}
+	c.b.Buf(plan.ItemHome, plan.HomeSize)
+	c.b.Add(plan.Step{Op: plan.OpCall, Call: plan.CallHome, Label: "find the user's home", Source: "/process/env", Why: "programs expect HOME; /etc/passwd in the container has it",
+		Args: []plan.Arg{plan.V(uint64(c.proc.User.UID)), plan.R(c.b.Reg(pidReg))}})
+}
+
+// execute ends the child's plan, and the parent's: its last message is the end of file that execve's close-on-exec makes.
+func (c *compiler) execute() error {
+	c.b.In(plan.Child, plan.Start)
+	c.b.Add(plan.Step{Label: "let signals in", Why: "sigprocmask(2): the child was born with all blocked", Sys: abi.SysRtSigprocmask,
+		Args: []plan.Arg{plan.T(abi.SIG_SETMASK, "SIG_SETMASK"), plan.A(c.b.Buf("empty set", 8)), plan.V(0), plan.V(8)}})
+	c.b.Add(plan.Step{Label: "leave no descriptor open but 0 to 2", Why: "CVE-2024-21626", Sys: abi.SysCloseRange,
+		Args: []plan.Arg{plan.V(3), plan.T(1<<32-1, "max"), plan.T(abi.CLOSE_RANGE_CLOEXEC, "CLOSE_RANGE_CLOEXEC")}})
+	env, noHome := environment(c.proc.Env)
+	spare := 0
+	if noHome {
+		spare = 1
+	}
+	argv, envp := c.b.Vec("argv", c.proc.Args, 0), c.b.Vec(plan.ItemEnv, env, spare)
+	list := c.candidates()
+	for i, file := range list {
+		s := plan.Step{Label: "execute " + file, Source: "/process/args", Command: c.proc.Args[0], Path: file, Why: "execve(2)", Sys: abi.SysExecve,
+			Args: []plan.Arg{c.b.Str(file), plan.A(argv), plan.A(envp)}}
+		if i < len(list)-1 {
+			s.Tolerate = []abi.Errno{abi.ENOENT, abi.ENOTDIR, abi.EACCES}
+		}
+		c.b.Add(s)
+	}
+	if len(list) == 0 { // findCommand has failed before; the plan still ends in an execve
+		c.b.Add(plan.Step{Label: "execute nothing", Command: c.proc.Args[0], Sys: abi.SysExecve, Args: []plan.Arg{c.b.Str(c.proc.Args[0]), plan.A(argv), plan.A(envp)}})
+	}
+	c.b.In(plan.Parent, plan.Start)
+	c.b.Add(plan.Step{Label: "wait until the program is executed", Why: "end of file by close-on-exec", Sys: abi.SysRead, HasWant: true, Want: 0,
+		Args: []plan.Arg{plan.R(c.b.Reg(plan.RegSyncP)), plan.A(c.b.Buf("message", 8)), plan.V(1)}, Save: c.b.Temp("end")})
+	return nil
+}

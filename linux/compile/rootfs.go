@@ -1,0 +1,210 @@
+package compile
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"example.io/shim/linux/abi"
+	"example.io/shim/linux/plan"
+	"example.io/shim/linux/spec"
+)
+
+// pageData is how long the options of mount(2) may be: one page with the NUL at its end.
+const pageData = 4096 - 1
+
+const umountNofollow = 8 // UMOUNT_NOFOLLOW
+
+// mountRootfs makes the mounts that containerd sends, in order, on the host: other programs look for them there (nerdctl cp, the CRI's statistics).
+func (c *compiler) mountRootfs() error {
+	c.b.In(plan.Parent, plan.Rootfs)
+	for i, m := range c.in.RootfsMounts {
+		if err := c.rootfsMount(i, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *compiler) rootfsMount(i int, m Mount) error {
+	source := fmt.Sprintf("/rootfs/%d", i)
+	var opts []string
+	for n, o := range m.Options {
+		switch {
+		case strings.HasPrefix(o, "X-containerd."): // containerd's word to itself
+		case o == "loop":
+			return refuse(fmt.Sprintf("%s/options/%d", source, n), "loop devices for the root file system")
+		case strings.HasPrefix(o, "uidmap="), strings.HasPrefix(o, "gidmap="):
+			return refuse(fmt.Sprintf("%s/options/%d", source, n), "idmapped mounts as the root file system")
+		default:
+			opts = append(opts, o)
+		}
+	}
+	p, err := spec.ParseMountOptions(opts)
+	if err != nil {
+		return invalid(source, "%v", err)
+	}
+	target := path.Join(c.in.Rootfs, path.Clean("/"+m.Target))
+	if target == "/" {
+		return invalid(source, "the root file system would be mounted on the host's root")
+	}
+	flags, text := mountFlags(p)
+	var data []string
+	for _, d := range p.Data {
+		data = append(data, d.String())
+	}
+	s := plan.Step{Label: fmt.Sprintf("mount the root file system (%s)", m.Type), Source: source, Path: target, Why: "mount(2)",
+		Undo: &plan.Undo{Label: "unmount", Path: target, Sys: abi.SysUmount2,
+			Args: []plan.Arg{c.b.Str(target), plan.T(abi.MNT_DETACH|umountNofollow, "MNT_DETACH|UMOUNT_NOFOLLOW")}}}
+	if p.Bind {
+		c.bindRootfs(s, m, target, p, flags, text)
+		return nil
+	}
+	return c.newRootfs(s, m, target, strings.Join(data, ","), flags, text)
+}
+
+func (c *compiler) bindRootfs(s plan.Step, m Mount, target string, p spec.MountOptions, flags uint64, text string) {
+	bind, bindText := uint64(abi.MS_BIND), "MS_BIND"
+	if p.Recursive {
+		bind, bindText = bind|abi.MS_REC, "MS_BIND|MS_REC"
+	}
+	s.Sys = abi.SysMount
+	s.Args = []plan.Arg{c.b.Str(m.Source), c.b.Str(target), plan.V(0), plan.T(bind, bindText), plan.V(0)}
+	c.b.Add(s)
+	if flags != 0 {
+		c.b.Add(plan.Step{Label: "set the flags of the root file system", Source: s.Source, Path: target, Why: "mount(2): a bind takes no others", Sys: abi.SysMount,
+			Args: []plan.Arg{plan.V(0), c.b.Str(target), plan.V(0), plan.T(flags|abi.MS_BIND|abi.MS_REMOUNT, "MS_REMOUNT|MS_BIND|"+text), plan.V(0)}})
+	}
+}
+
+// newRootfs mounts a file system. Options longer than a page are made shorter by naming overlay's layers from the folder they share.
+func (c *compiler) newRootfs(s plan.Step, m Mount, target, data string, flags uint64, text string) error {
+	args := []plan.Arg{c.b.Str(m.Source), c.b.Str(target), c.b.Str(m.Type), plan.T(flags, text)}
+	if len(data) <= pageData {
+		s.Sys, s.Args = abi.SysMount, append(args, c.b.Str(data))
+		c.b.Add(s)
+		return nil
+	}
+	dir, short := shorten(data)
+	if len(short) > pageData {
+		return invalid(s.Source, "the options are %d bytes long, and %d from the folder %s: more than a page", len(data), len(short), dir)
+	}
+	s.Op, s.Call, s.Args = plan.OpCall, plan.CallMountIn, append([]plan.Arg{c.b.Str(dir)}, append(args, c.b.Str(short))...)
+	s.Why = "mount(2): options are a page at most"
+	c.b.Add(s)
+	return nil
+}
+
+// shorten names the layers in overlay's lowerdir from the folder that they share.
+func shorten(data string) (dir, short string) {
+	opts := strings.Split(data, ",")
+	for i, o := range opts {
+		list, ok := strings.CutPrefix(o, "lowerdir=")
+		if !ok || strings.Contains(list, `\`) {
+			continue
+		}
+		layers := strings.Split(list, ":")
+		dir = path.Dir(layers[0])
+		for _, l := range layers {
+			for dir != "/" && !strings.HasPrefix(l, dir+"/") {
+				dir = path.Dir(dir)
+			}
+		}
+		for n, l := range layers {
+			layers[n] = strings.TrimPrefix(strings.TrimPrefix(l, dir), "/")
+		}
+		opts[i] = "lowerdir=" + strings.Join(layers, ":")
+	}
+	if dir == "" {
+		dir = "/"
+	}
+	return dir, strings.Join(opts, ",")
+}
+
+// mountFlags are the MS_ flags of parsed options.
+func mountFlags(p spec.MountOptions) (flags uint64, text string) {
+	names := []string{}
+	for _, f := range []struct {
+		attr, ms uint64
+		name     string
+	}{
+		{abi.MOUNT_ATTR_RDONLY, abi.MS_RDONLY, "MS_RDONLY"}, {abi.MOUNT_ATTR_NOSUID, abi.MS_NOSUID, "MS_NOSUID"}, {abi.MOUNT_ATTR_NODEV, abi.MS_NODEV, "MS_NODEV"},
+		{abi.MOUNT_ATTR_NOEXEC, abi.MS_NOEXEC, "MS_NOEXEC"}, {abi.MOUNT_ATTR_NOATIME, abi.MS_NOATIME, "MS_NOATIME"},
+		{abi.MOUNT_ATTR_STRICTATIME, abi.MS_STRICTATIME, "MS_STRICTATIME"}, {abi.MOUNT_ATTR_NODIRATIME, abi.MS_NODIRATIME, "MS_NODIRATIME"},
+		{abi.MOUNT_ATTR_NOSYMFOLLOW, abi.MS_NOSYMFOLLOW, "MS_NOSYMFOLLOW"},
+	} {
+		if (p.Set|p.RecSet)&f.attr != 0 {
+			flags, names = flags|f.ms, append(names, f.name)
+		}
+	}
+	flags |= p.Super
+	if p.Super != 0 {
+		names = append(names, fmt.Sprintf("%#x", p.Super))
+	}
+	if flags == 0 {
+		return 0, "0"
+	}
+	return flags, strings.Join(names, "|")
+}
+
+// enterRoot makes the container's root the root of its mount namespace, and takes the host's tree away.
+func (c *compiler) enterRoot() error {
+	c.b.In(plan.Child, plan.Root)
+	source := "/root/path"
+	move := func(why string) {
+		c.b.Add(plan.Step{Label: "mount the root", Source: source, Path: c.in.Rootfs, Why: why, Sys: abi.SysMoveMount,
+			Args: []plan.Arg{plan.R(c.root), c.b.Str(""), plan.AtCwd(), c.b.Str("/"), plan.T(abi.MOVE_MOUNT_F_EMPTY_PATH, "MOVE_MOUNT_F_EMPTY_PATH")}})
+		c.b.Add(plan.Step{Label: "go to the root", Source: source, Sys: abi.SysFchdir, Args: []plan.Arg{plan.R(c.root)}})
+	}
+	if c.in.NoPivot {
+		move("the option no_pivot_root: for a root file system that is an initial ram disk")
+		c.b.Add(plan.Step{Label: "make it the root", Source: source, Why: "chroot(2)", Sys: abi.SysChroot, Args: []plan.Arg{c.b.Str(".")}})
+	} else {
+		move("over the host's root: no path of the host is looked up")
+		c.b.Add(plan.Step{Label: "make it the root", Source: source, Why: `pivot_root(2), "pivot_root(".", ".")"`, Sys: abi.SysPivotRoot,
+			Args: []plan.Arg{c.b.Str("."), c.b.Str(".")}})
+		c.b.Add(plan.Step{Label: "take the host's tree away", Source: source, Why: "umount2(2)", Sys: abi.SysUmount2,
+			Args: []plan.Arg{c.b.Str("."), plan.T(abi.MNT_DETACH, "MNT_DETACH")}})
+	}
+	c.b.Add(plan.Step{Label: "go to /", Source: source, Sys: abi.SysChdir, Args: []plan.Arg{c.b.Str("/")}})
+	return nil
+}
+
+// propagations are the words of rootfsPropagation (config-linux.md) and mount options.
+var propagations = map[string]struct {
+	flag uint64
+	text string
+	rec  bool
+}{
+	"private": {abi.MS_PRIVATE, "MS_PRIVATE", false}, "rprivate": {abi.MS_PRIVATE, "MS_PRIVATE", true},
+	"slave": {abi.MS_SLAVE, "MS_SLAVE", false}, "rslave": {abi.MS_SLAVE, "MS_SLAVE", true},
+	"shared": {abi.MS_SHARED, "MS_SHARED", false}, "rshared": {abi.MS_SHARED, "MS_SHARED", true},
+	"unbindable": {abi.MS_UNBINDABLE, "MS_UNBINDABLE", false}, "runbindable": {abi.MS_UNBINDABLE, "MS_UNBINDABLE", true},
+}
+
+// sealRoot gives the root its last attributes.
+func (c *compiler) sealRoot() error {
+	c.b.In(plan.Child, plan.Root)
+	if c.spec.Root.Readonly {
+		c.setattr(plan.Step{Label: "make the root read-only", Source: "/root/readonly"}, c.root, false, abi.MOUNT_ATTR_RDONLY, 0, 0, "MOUNT_ATTR_RDONLY")
+	}
+	if word := c.spec.Linux.RootfsPropagation; word != "" {
+		p := propagations[word]
+		c.setattr(plan.Step{Label: "make the root " + word, Source: "/linux/rootfsPropagation"}, c.root, p.rec, 0, 0, p.flag, p.text)
+	}
+	return nil
+}
+
+// setattr changes a mount's attributes (mount_setattr(2)).
+func (c *compiler) setattr(s plan.Step, r plan.Reg, rec bool, set, clr, propagation uint64, text string) {
+	flags, flagsText := uint64(abi.AT_EMPTY_PATH), "AT_EMPTY_PATH"
+	if rec {
+		flags, flagsText = flags|abi.AT_RECURSIVE, flagsText+"|AT_RECURSIVE"
+	}
+	if s.Why == "" {
+		s.Why = "mount_setattr(2)"
+	}
+	s.Sys = abi.SysMountSetattr
+	s.Args = []plan.Arg{plan.R(r), c.b.Str(""), plan.T(flags, flagsText), plan.A(c.b.Bytes("mount_attr "+text, abi.MountAttr(set, clr, propagation))), plan.V(abi.MountAttrSize)}
+	c.b.Add(s)
+}

@@ -1,0 +1,207 @@
+package plan
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"example.io/shim/linux/abi"
+)
+
+func le64(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
+
+// inputs are the registers that package run fills in before the first step.
+var inputs = []string{RegStdin, RegStdout, RegStderr, RegSyncP, RegSyncC, RegInit, RegInitPid}
+
+// regSet is a set of registers.
+type regSet []uint64
+
+func newRegSet(n int) regSet { return make(regSet, (n+63)/64) }
+
+func (s regSet) has(r Reg) bool { return s[r/64]>>(r%64)&1 != 0 }
+func (s regSet) add(r Reg) {
+	if r != 0 {
+		s[r/64] |= 1 << (r % 64)
+	}
+}
+
+func (s regSet) remove(r Reg) { s[r/64] &^= 1 << (r % 64) }
+
+func (s regSet) union(o regSet) {
+	for i := range o {
+		s[i] |= o[i]
+	}
+}
+
+func (s regSet) intersect(o regSet) {
+	for i := range o {
+		s[i] &= o[i]
+	}
+}
+
+// flow follows which registers are set, along both ways of every branch, and from one actor to the other at each message.
+type flow struct {
+	v     *verifier
+	in    []regSet // what is set before each step on every way to it; nil: no way leads to it
+	born  regSet   // what is set when the child begins
+	sent  [2][]regSet
+	stale bool // sent or born has grown: another pass is needed
+}
+
+// registers checks that what is read was set.
+func (v *verifier) registers() {
+	f := &flow{v: v, born: newRegSet(len(v.p.Regs))}
+	if v.clone < 0 {
+		f.born = f.start()
+	}
+	// What one actor has set reaches the other through messages, which only ever add: a pass for each message at most.
+	for range len(v.p.Steps) + 2 {
+		f.stale = false
+		f.in = make([]regSet, len(v.p.Steps))
+		f.pass(Parent, f.start(), false)
+		f.pass(Child, slices.Clone(f.born), false)
+		if !f.stale {
+			break
+		}
+	}
+	f.in = make([]regSet, len(v.p.Steps))
+	f.pass(Parent, f.start(), true)
+	f.pass(Child, slices.Clone(f.born), true)
+}
+
+func (f *flow) start() regSet {
+	s := newRegSet(len(f.v.p.Regs))
+	for _, name := range inputs {
+		s.add(f.v.p.Reg(name))
+	}
+	return s
+}
+
+// pass goes through the steps of one actor once; jumps are forward only.
+func (f *flow) pass(a Actor, begin regSet, report bool) {
+	list := f.v.steps[a]
+	if len(list) == 0 {
+		return
+	}
+	f.in[list[0]] = begin
+	reads, writes := 0, 0
+	for _, i := range list {
+		s := &f.v.p.Steps[i]
+		w, r := f.v.message(s)
+		if f.in[i] == nil {
+			if report {
+				f.v.fail("jump", i, "no way leads to it")
+			}
+		} else {
+			out := f.after(i, s)
+			if w {
+				f.send(a, writes, out)
+			}
+			failed := slices.Clone(out)
+			if s.FD {
+				failed.remove(s.Save) // what is saved then is -errno, and no descriptor
+			}
+			if other := f.sent[1-a]; r && reads < len(other) && other[reads] != nil {
+				out.union(other[reads])
+			}
+			if report {
+				f.report(i, s, out)
+			}
+			f.leave(i, s, out, failed)
+		}
+		if w {
+			writes++
+		}
+		if r {
+			reads++
+		}
+	}
+}
+
+// message says whether s sends a message to the other actor, or waits for one.
+func (v *verifier) message(s *Step) (sends, receives bool) {
+	a := arg(s, 0)
+	mine := RegSyncP
+	if s.Actor == Child {
+		mine = RegSyncC
+	}
+	if s.Op != OpSyscall || a.Kind != FromReg || v.p.Regs[a.Reg] != mine {
+		return false, false
+	}
+	return s.Sys == abi.SysWrite || s.Sys == abi.SysSendmsg, s.Sys == abi.SysRead
+}
+
+// after returns what is set behind step i.
+func (f *flow) after(i int, s *Step) regSet {
+	out := slices.Clone(f.in[i])
+	out.add(s.Save)
+	if s.Op == OpClone {
+		old := slices.Clone(f.born)
+		f.born.union(out)
+		f.stale = f.stale || !slices.Equal(old, f.born)
+		out.add(f.v.p.Reg(RegPid))
+		out.add(f.v.p.Reg(RegPidfd))
+	}
+	return out
+}
+
+func (f *flow) send(a Actor, n int, set regSet) {
+	for len(f.sent[a]) <= n {
+		f.sent[a] = append(f.sent[a], nil)
+	}
+	if !slices.Equal(f.sent[a][n], set) {
+		f.sent[a][n], f.stale = slices.Clone(set), true
+	}
+}
+
+// leave hands the sets on to the steps that can follow.
+func (f *flow) leave(i int, s *Step, out, failed regSet) {
+	to := func(n int, set regSet) {
+		if n == 0 {
+			n = f.v.next(i)
+		}
+		switch {
+		case n >= len(f.in):
+		case f.in[n] == nil:
+			f.in[n] = slices.Clone(set)
+		default:
+			f.in[n].intersect(set)
+		}
+	}
+	if !ends(s) {
+		to(s.OnOK, out)
+	}
+	if len(s.Tolerate) > 0 {
+		to(s.OnErr, failed)
+	}
+}
+
+// ends says that a successful s is the actor's last one.
+func ends(s *Step) bool {
+	return s.Op == OpSyscall && (isExec(s) || s.Sys == abi.SysExitGroup)
+}
+
+func isExec(s *Step) bool {
+	return s.Op == OpSyscall && (s.Sys == abi.SysExecve || s.Sys == abi.SysExecveat)
+}
+
+// report fails for each register that step i reads and that may be unset.
+func (f *flow) report(i int, s *Step, out regSet) {
+	for _, a := range s.Args {
+		if a.Kind == FromReg && !f.in[i].has(a.Reg) {
+			f.v.fail("register", i, "reads %%%s, which is not set on every way here", f.v.p.Regs[a.Reg])
+		}
+	}
+	for _, r := range s.Keep {
+		if !f.in[i].has(r) {
+			f.v.fail("register", i, "keeps %%%s, which is not set on every way here", f.v.p.Regs[r])
+		}
+	}
+	if s.Undo == nil {
+		return
+	}
+	for _, a := range s.Undo.Args {
+		if a.Kind == FromReg && !out.has(a.Reg) {
+			f.v.fail("register", i, "its undo reads %%%s, which is not set on every way here", f.v.p.Regs[a.Reg])
+		}
+	}
+}

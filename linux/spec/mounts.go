@@ -1,0 +1,85 @@
+package spec
+
+import (
+	"errors"
+	"path"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"example.io/shim/linux/abi"
+)
+
+// Destination returns where a mount goes in the container: cleaned, below /. A relative one counts from / (the specification wants absolute ones;
+// other runtimes take both), and ".." does not lead out.
+func Destination(m *specs.Mount) string { return path.Clean("/" + m.Destination) }
+
+// belowProc are the files of procfs over which other ones may be mounted: what lxcfs and its like give a container's view of (CVE-2019-16884
+// is about all others).
+var belowProc = map[string]bool{
+	"cpuinfo": true, "diskstats": true, "meminfo": true, "stat": true, "swaps": true, "uptime": true, "loadavg": true, "slabinfo": true,
+	"net/dev": true, "sys/kernel/ns_last_pid": true, "sys/crypto/fips_enabled": true,
+}
+
+func (p *problems) mounts(s *specs.Spec) {
+	for i := range s.Mounts {
+		p.mount(at("/mounts", i), &s.Mounts[i])
+	}
+}
+
+func (p *problems) mount(here string, m *specs.Mount) {
+	switch {
+	case m.Destination == "":
+		p.bad(here+"/destination", "is missing")
+	case Destination(m) == "/":
+		p.bad(here+"/destination", "%q is the root, which /root/path names", m.Destination)
+	}
+	if file, ok := strings.CutPrefix(Destination(m), "/proc/"); ok && !belowProc[file] {
+		p.bad(here+"/destination", "%q: a mount below /proc could forge what the container's programs read there", m.Destination)
+	}
+	o, err := ParseMountOptions(m.Options)
+	var oe *OptionError
+	if errors.As(err, &oe) {
+		p.bad(at(here, "options", oe.Index), "%q: %s", oe.Option, oe.Msg)
+		return
+	}
+	if word := refusedOption(&o); word != "" {
+		p.cannot(here+"/options", "%s is not carried out yet", word)
+	}
+	if len(m.UIDMappings) > 0 != (len(m.GIDMappings) > 0) {
+		p.bad(here+"/uidMappings", "both mappings or none")
+	}
+	p.mapping(here+"/uidMappings", m.UIDMappings)
+	p.mapping(here+"/gidMappings", m.GIDMappings)
+	if o.TmpCopyUp && (m.Type != "tmpfs" || o.Bind) {
+		p.bad(here+"/options", "tmpcopyup is for tmpfs alone")
+	}
+	if o.Bind {
+		p.bind(here, m, &o)
+		return
+	}
+	switch m.Type {
+	case "bind":
+		p.bad(here+"/type", `"bind" needs bind or rbind among the options`)
+	case "", "none":
+		p.bad(here+"/type", "is missing: neither a file system nor bind or rbind among the options")
+	}
+}
+
+// bind: the kernel takes neither data nor flags of the file system for a bind mount, and would not say so (mount(2)).
+func (p *problems) bind(here string, m *specs.Mount, o *MountOptions) {
+	if m.Source == "" {
+		p.bad(here+"/source", "is missing: what is to be bound?")
+	}
+	for _, d := range o.Data {
+		p.bad(at(here, "options", d.Index), "%q is neither an option of this runtime nor possible for a bind mount, whose file system is mounted already", d)
+	}
+	if o.Super&^abi.MS_SILENT == 0 {
+		return
+	}
+	for i, name := range m.Options {
+		if e := mountOptionTable[name]; e.kind == optSuper && e.flags&o.Super&^abi.MS_SILENT != 0 {
+			p.bad(at(here, "options", i), "%q changes the file system, which a bind mount cannot", name)
+		}
+	}
+}

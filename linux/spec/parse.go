@@ -1,0 +1,154 @@
+// Package spec reads OCI runtime configurations (runtime-spec config.md) and checks them: Parse, then Validate. Each problem names the field by
+// a JSON pointer. A field of the specification that is not carried out is refused by name (fields.go); a field that the specification does
+// not know is ignored, as it demands (config.md, "Extensibility").
+//
+// The package is pure: it opens no file and asks no kernel.
+package spec
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// MaxBytes is the largest document that is read, in bytes. Real ones have some KiB; this bounds what a broken one costs the shim.
+const MaxBytes = 16 << 20
+
+// Parse reads a config.json. The error is a *FieldError of errdefs.ErrInvalidArgument: text that is not JSON is named by line and column, a value of a
+// wrong type by its pointer. The content is checked by Validate.
+func Parse(data []byte) (*specs.Spec, error) { return parse[specs.Spec](data) }
+
+// ParseProcess reads a process, as Exec requests carry it (config.md, "process"). Errors are those of Parse; pointers begin at the process.
+func ParseProcess(data []byte) (*specs.Process, error) { return parse[specs.Process](data) }
+
+// ParseResources reads the resources of an Update request (config-linux.md, "Control groups"). Errors are those of Parse.
+func ParseResources(data []byte) (*specs.LinuxResources, error) {
+	return parse[specs.LinuxResources](data)
+}
+
+func parse[T any](data []byte) (*T, error) {
+	invalid := func(pointer, format string, args ...any) (*T, error) {
+		return nil, &FieldError{pointer, fmt.Sprintf(format, args...), errdefs.ErrInvalidArgument}
+	}
+	if len(data) > MaxBytes {
+		return invalid("", "%d bytes of JSON: at most %d are read", len(data), MaxBytes)
+	}
+	if t := bytes.TrimLeft(data, " \t\r\n"); len(t) == 0 {
+		return invalid("", "empty: a JSON object is needed")
+	} else if t[0] != '{' && json.Valid(t) {
+		return invalid("", "not a JSON object")
+	}
+	var v T
+	err := json.Unmarshal(data, &v)
+	var syntax *json.SyntaxError
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return &v, nil
+	case errors.As(err, &syntax):
+		line, column := position(data, syntax.Offset)
+		return invalid("", "not JSON: line %d, column %d: %s", line, column, strings.TrimPrefix(syntax.Error(), "json: "))
+	case errors.As(err, &wrong):
+		line, column := position(data, wrong.Offset)
+		return invalid(pointerAt(data, wrong.Offset), "a JSON %s where %s is needed (line %d, column %d)", wrong.Value, typeName(wrong), line, column)
+	}
+	return invalid("", "%v", err)
+}
+
+// position returns the line and the column, both from 1, of the last of n bytes.
+func position(data []byte, n int64) (line, column int) {
+	before := data[:max(0, min(int(n)-1, len(data)))]
+	return bytes.Count(before, []byte("\n")) + 1, len(before) - bytes.LastIndexByte(before, '\n')
+}
+
+// typeName says in JSON's words what would be right.
+func typeName(e *json.UnmarshalTypeError) string {
+	if e.Type == nil {
+		return "another type"
+	}
+	switch k := e.Type.Kind().String(); {
+	case k == "struct" || k == "map":
+		return "an object"
+	case k == "slice" || k == "array":
+		return "an array"
+	case k == "bool":
+		return "true or false"
+	case strings.HasPrefix(k, "int"):
+		return "an integer of " + strings.TrimPrefix(k+" ", "int") + "bits"
+	case strings.HasPrefix(k, "uint"):
+		return "a non-negative integer of " + strings.TrimPrefix(k+" ", "uint") + "bits"
+	default:
+		return "a " + k
+	}
+}
+
+// pointerAt returns the pointer to the value in which the byte before offset lies: that is where encoding/json stops.
+func pointerAt(data []byte, offset int64) string {
+	type frame struct {
+		key    string // of an object
+		index  int    // of an array; -1: an object
+		gotKey bool
+	}
+	var path []frame
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	pointer := func() string {
+		p := ""
+		for _, f := range path {
+			if f.index >= 0 {
+				p = at(p, f.index)
+			} else if f.gotKey {
+				p = at(p, f.key)
+			}
+		}
+		return p
+	}
+	done := func() { // a value has ended
+		if n := len(path) - 1; n >= 0 {
+			if path[n].index >= 0 {
+				path[n].index++
+			} else {
+				path[n].gotKey = false
+			}
+		}
+	}
+	for {
+		tok, err := dec.Token()
+		if err != nil {
+			return pointer() // io.EOF at the latest; syntax errors have been met before
+		}
+		end := dec.InputOffset() >= offset
+		switch d, _ := tok.(json.Delim); {
+		case d == '{' || d == '[':
+			if end {
+				return pointer()
+			}
+			index := -1
+			if d == '[' {
+				index = 0
+			}
+			path = append(path, frame{index: index})
+			continue
+		case d != 0:
+			path = path[:len(path)-1]
+			if end {
+				return pointer()
+			}
+			done()
+			continue
+		}
+		if n := len(path) - 1; n >= 0 && path[n].index < 0 && !path[n].gotKey {
+			path[n].key, path[n].gotKey = tok.(string), true
+			continue
+		}
+		if end {
+			return pointer()
+		}
+		done()
+	}
+}
