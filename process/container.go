@@ -1,0 +1,168 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/containerd/errdefs"
+)
+
+// container is the owner of one container's state: run is the only goroutine that touches the fields
+// below mail. Everything it does is short; slow work runs in the goroutine of the RPC that asked for it and
+// posts its completion.
+type container struct {
+	cfg    *Config
+	params CreateParams
+	handle Handle
+	pid    int // init's
+
+	mail chan func()
+	gone chan struct{} // closed when run has ended
+
+	over     bool // run ends after this message
+	init     *proc
+	execs    map[string]*proc
+	oom      <-chan struct{}
+	starts   int           // exec starts under way
+	quiet    chan struct{} // closed when starts falls to 0; nil if nobody waits
+	frozen   bool          // the cgroup is, or is about to be, frozen
+	sweeping bool          // the rest of the cgroup is being killed after init's exit
+	deadline *time.Timer   // bounds the wait for the execs after init's exit
+}
+
+func newContainer(cfg *Config, p CreateParams, h Handle, s Streams) *container {
+	c := &container{
+		cfg: cfg, params: p, handle: h, pid: h.Init().Pid(),
+		mail: make(chan func()), gone: make(chan struct{}),
+		init: newProc("", p.Stdio, Created), execs: map[string]*proc{},
+	}
+	c.init.child, c.init.streams = h.Init(), s
+	if w := h.OOM(); w != nil {
+		c.oom = w.C()
+	}
+	return c
+}
+
+// run is the owner goroutine. Mail is unbuffered: what was accepted is executed.
+func (c *container) run() {
+	defer close(c.gone)
+	for !c.over {
+		select {
+		case f := <-c.mail:
+			f()
+		case _, ok := <-c.oom:
+			c.oomKill(ok)
+		}
+	}
+}
+
+// oomKill publishes one OOM kill, or notes that the watcher was closed.
+func (c *container) oomKill(ok bool) {
+	if !ok {
+		c.oom = nil
+		return
+	}
+	c.publish(TaskOOM{ContainerID: c.params.ID})
+}
+
+// flushOOM publishes the kills that have not been told of, so that they precede the exit they caused: those that only
+// the kernel's counter knows, and those on their way in the channel. The counter comes first: while it is read,
+// the watcher may be about to send.
+func (c *container) flushOOM() {
+	w := c.handle.OOM()
+	if w == nil {
+		return
+	}
+	for range w.Pending() {
+		c.oomKill(true)
+	}
+	for c.oom != nil {
+		select {
+		case _, ok := <-c.oom:
+			c.oomKill(ok)
+		default:
+			return
+		}
+	}
+}
+
+// post hands f to the owner; false if the container is gone.
+func (c *container) post(f func()) bool {
+	select {
+	case c.mail <- f:
+		return true
+	case <-c.gone:
+		return false
+	}
+}
+
+// do has the owner run f and waits for it. The owner never waits for anything slow, so neither does do.
+func (c *container) do(f func() error) error {
+	res := make(chan error, 1)
+	if !c.post(func() { res <- f() }) {
+		return c.notFound()
+	}
+	return <-res
+}
+
+// doProc is do with the process that execID names.
+func (c *container) doProc(execID string, f func(p *proc) error) error {
+	return c.do(func() error {
+		p, err := c.proc(execID)
+		if err != nil {
+			return err
+		}
+		return c.wrap(execID, f(p))
+	})
+}
+
+// proc finds init (execID empty) or an exec.
+func (c *container) proc(execID string) (*proc, error) {
+	if execID == "" {
+		return c.init, nil
+	}
+	if p := c.execs[execID]; p != nil {
+		return p, nil
+	}
+	return nil, fmt.Errorf("container %s has no exec %s: %w", c.params.ID, execID, errdefs.ErrNotFound)
+}
+
+func (c *container) notFound() error { return noContainer(c.params.ID) }
+
+// name is how errors call a process.
+func (c *container) name(execID string) string {
+	if execID == "" {
+		return "container " + c.params.ID
+	}
+	return "container " + c.params.ID + ", exec " + execID
+}
+
+// wrap puts the ids before an error; nil stays nil.
+func (c *container) wrap(execID string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", c.name(execID), err)
+}
+
+func (c *container) publish(e Event) { c.cfg.Events.Publish(e) }
+
+func (c *container) owner() IOOwner { return c.params.owner() }
+
+// watch posts the exit of p's child. It ends with the container even if the child cannot be killed.
+func (c *container) watch(p *proc) {
+	ch := p.child
+	go func() {
+		select {
+		case <-ch.Done():
+			c.post(func() { c.exited(p) })
+		case <-c.gone:
+		}
+	}()
+}
+
+// within is a context for work that must be done though the client has gone away, but not for ever.
+func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), d)
+}
