@@ -9,7 +9,18 @@ import (
 	"example.io/shim/linux/plan"
 )
 
-// workingDir goes to the working directory, which is looked up within the root and without magic links (CVE-2024-21626), and made when it is not there.
+// makeWorkingDir makes the working directory when it is not there, while the root can still be written to.
+func (c *compiler) makeWorkingDir() error {
+	if path.Clean(c.proc.Cwd) == "/" {
+		return nil
+	}
+	c.b.In(plan.Child, plan.Mounts)
+	r := c.target(plan.Step{Label: "make the working directory", Source: "/process/cwd", Path: c.proc.Cwd}, c.proc.Cwd, dirTarget)
+	c.close(r, "the working directory")
+	return nil
+}
+
+// workingDir goes to the working directory, which is looked up within the root and without magic links (CVE-2024-21626).
 func (c *compiler) workingDir() {
 	s := plan.Step{Label: "go to the working directory", Source: "/process/cwd", Path: c.proc.Cwd, Why: "CVE-2024-21626"}
 	if path.Clean(c.proc.Cwd) == "/" {
@@ -17,7 +28,9 @@ func (c *compiler) workingDir() {
 		c.b.Add(s)
 		return
 	}
-	r := c.target(s, c.proc.Cwd, dirTarget)
+	held := s
+	held.Label = "hold the working directory"
+	r := c.lookup(held, c.proc.Cwd, abi.O_PATH|abi.O_DIRECTORY, inRoot, "O_PATH|O_DIRECTORY, "+inRootText)
 	s.Sys, s.Args = abi.SysFchdir, []plan.Arg{plan.R(r)}
 	c.b.Add(s)
 	c.close(r, "the working directory")

@@ -92,14 +92,14 @@ func onThread(f func() error) error {
 // After an error everything is taken back: the child is dead and reaped, descriptors are closed, the undos have run.
 func (e *engine) run(ctx context.Context) error {
 	err := onThread(func() error { return e.steps(ctx) })
+	if err == nil && e.next == len(e.plan.Steps) {
+		err = e.executed()
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w (%w)", err, context.Cause(ctx))
 		}
 		return errors.Join(err, e.abort())
-	}
-	if e.next == len(e.plan.Steps) {
-		e.release()
 	}
 	return nil
 }
@@ -135,6 +135,21 @@ func (e *engine) steps(ctx context.Context) error {
 	return nil
 }
 
+// executed makes sure that the end of file came from execve: a child that failed or died closes its socket too.
+func (e *engine) executed() error {
+	if e.proc == nil {
+		return nil
+	}
+	at := &e.plan.Steps[e.im.Header(plan.HdrStep)]
+	if e.im.Header(plan.HdrState) == plan.StateRunning && (at.Sys == abi.SysExecve || at.Sys == abi.SysExecveat) {
+		return nil
+	}
+	if err := e.childError(); err != nil {
+		return err
+	}
+	return e.stepError(int(e.im.Header(plan.HdrStep)), abi.EPROTO, "the child closed its socket here")
+}
+
 // killOn kills the child when ctx ends; the function it returns stops that.
 func (e *engine) killOn(ctx context.Context) func() {
 	proc := e.proc
@@ -155,15 +170,22 @@ func (e *engine) step(i int, s *plan.Step) (int, error) {
 				e.save(s, res, false)
 				return s.OnErr, nil
 			}
-			if err := e.childError(); err != nil {
-				return 0, err
+			if errno == abi.EPIPE || errno == abi.ECONNRESET { // a message that found nobody
+				if err := e.childError(); err != nil {
+					return 0, err
+				}
 			}
 			return 0, e.stepError(i, errno, detail)
 		}
 		if s.HasWant && res != s.Want {
 			e.save(s, res, true) // it may be a descriptor: it is closed with the others
-			if err := e.childError(); err != nil {
-				return 0, err
+			if res == 0 {        // end of file instead of a message
+				if err := e.childError(); err != nil {
+					return 0, err
+				}
+			}
+			if s.Errno != 0 {
+				return 0, e.stepError(i, s.Errno, "")
 			}
 			return 0, e.stepError(i, abi.EPROTO, fmt.Sprintf("result %d instead of %d", res, s.Want))
 		}

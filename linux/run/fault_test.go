@@ -88,6 +88,11 @@ func faulty(t *testing.T, deps *Deps, r Request, what string) {
 	}
 	if err := c.Start(ctx); err != nil {
 		wantStepError(t, err, what)
+	} else {
+		<-c.init.Done()
+		if status, _ := c.init.Exit(); status != 7 {
+			t.Errorf("%s: it started, and its exit status is %d, want 7", what, status)
+		}
 	}
 	if c.init.Console() != nil {
 		c.init.Console().Close()

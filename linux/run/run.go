@@ -259,7 +259,9 @@ func (c *Container) Start(ctx context.Context) error {
 	c.gate = nil
 	e.action = "start"
 	e.undo = nil // a start that fails leaves a stopped container, which Delete removes
-	return e.run(ctx)
+	err := e.run(ctx)
+	e.release()
+	return err
 }
 
 // Exec adds a process and returns when its program has been executed or could not be.
@@ -304,8 +306,11 @@ func (c *Container) Exec(ctx context.Context, r ExecRequest) (*Process, error) {
 		return nil, err
 	}
 	proc, err := e.process(r.Terminal)
+	if err != nil {
+		return nil, errors.Join(err, e.abort())
+	}
 	e.release()
-	return proc, err
+	return proc, nil
 }
 
 // Delete kills what is left and removes cgroups and mounts. Idempotent.

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/containerd/errdefs"
+
+	"example.io/shim/linux/host"
+	"example.io/shim/linux/plan"
+	"example.io/shim/linux/run"
+)
+
+// explain prints the plan of a bundle: what a create and a start of it would do on this machine. Nothing is done.
+func explain(args []string, w io.Writer) error {
+	fs := flag.NewFlagSet("explain", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	bundle := fs.String("bundle", ".", "folder with config.json")
+	verbose := fs.Bool("v", false, "print every system call with its arguments, source and reason")
+	id := fs.String("id", "", "id of the container; the bundle's name without it")
+	namespace := fs.String("namespace", "default", "namespace of the container")
+	if err := fs.Parse(args); err != nil {
+		return fmt.Errorf("usage: containerd-shim-shim-v2 explain --bundle DIR [-v] [-id ID] [-namespace NS]: %w: %w", err, errdefs.ErrInvalidArgument)
+	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("explain: %q is one argument too many: %w", fs.Arg(0), errdefs.ErrInvalidArgument)
+	}
+	dir, err := filepath.Abs(*bundle)
+	if err != nil {
+		return err
+	}
+	if *id == "" {
+		*id = filepath.Base(dir)
+	}
+	facts, err := host.Probe()
+	if err != nil {
+		return err
+	}
+	s, err := run.LoadSpec(dir)
+	if err != nil {
+		return err
+	}
+	p, err := run.Compile(run.Request{ID: *id, Namespace: *namespace, Bundle: dir, Terminal: s.Process.Terminal}, s, facts)
+	if err != nil {
+		return err
+	}
+	if err := plan.Verify(p); err != nil {
+		return err
+	}
+	return plan.Print(w, p, plan.PrintOptions{Verbose: *verbose})
+}

@@ -1,0 +1,122 @@
+// Command containerd-shim-shim-v2 is the runtime io.example.shim.v2 of containerd: a shim with its own OCI runtime inside.
+//
+// containerd executes it with `start` for each container, which leaves a daemon behind, and with `delete` to clean up after a daemon that was
+// killed. People can use `explain --bundle DIR [-v]`, which prints what would be done for a bundle, and -v.
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	goruntime "runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/containerd/errdefs"
+
+	"example.io/shim/io/logger"
+	"example.io/shim/io/streams"
+	"example.io/shim/linux/children"
+	"example.io/shim/linux/host"
+	"example.io/shim/linux/run"
+	"example.io/shim/linux/self"
+	"example.io/shim/process"
+	"example.io/shim/shim"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// The main thread is never given to other goroutines: a thread that has built a container ends with its work, and the main thread cannot.
+func init() { goruntime.LockOSThread() }
+
+func main() {
+	if err := dispatch(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func dispatch(args []string) error {
+	if len(args) > 0 && args[0] == "explain" {
+		return explain(args[1:], os.Stdout)
+	}
+	f, err := shim.ParseFlags(args)
+	if err != nil {
+		return err
+	}
+	switch {
+	case f.Version:
+		fmt.Printf("containerd-shim-shim-v2:\n  Version:  %s\n  Go:       %s\n", version, goruntime.Version())
+		return nil
+	case f.Info:
+		features, err := features()
+		if err != nil {
+			return err
+		}
+		return shim.Info(os.Stdin, os.Stdout, version, "", features)
+	}
+	switch f.Action {
+	case "start":
+		return shim.Start(f, shim.Starter{Program: self.ReadOnly, Stdin: os.Stdin, Stdout: os.Stdout})
+	case "delete":
+		return shim.Delete(f, os.Stdout, run.Cleanup)
+	case "":
+		if f.Socket == "" {
+			return fmt.Errorf("there is no action (start, delete or explain), and no socket to serve: %w", errdefs.ErrInvalidArgument)
+		}
+		return serve(f)
+	}
+	return fmt.Errorf("unknown action %q: %w", f.Action, errdefs.ErrInvalidArgument)
+}
+
+// serve is the daemon.
+func serve(f shim.Flags) error {
+	return shim.Serve(f, shim.Daemon{
+		Runtime: newRuntime(),
+		IO:      stdio{streams.Opener{Launch: logger.Launch{Start: children.StartCommand, Wait: children.WaitCommand}}},
+		Prepare: prepare,
+		Run:     runCommand,
+	})
+}
+
+// commName is what the process is called in lists: it was executed by a descriptor's path, whose name says nothing.
+const commName = "containerd-shim"
+
+func prepare() error {
+	// Nobody in a container may trace the daemon or open its files.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("be not dumpable: %w", err)
+	}
+	if err := os.WriteFile("/proc/self/comm", []byte(commName), 0); err != nil {
+		return fmt.Errorf("take our name: %w", err)
+	}
+	return children.Subreaper()
+}
+
+// runCommand executes a program of the host; what it says when it fails is in the error.
+func runCommand(cmd *exec.Cmd) error {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := children.StartCommand(cmd); err != nil {
+		return err
+	}
+	if err := children.WaitCommand(cmd); err != nil {
+		return errors.Join(err, errors.New(out.String()))
+	}
+	return nil
+}
+
+// newRuntime probes the machine when the first container is created: a machine that cannot be used is an answer to a Create, not a shim that dies.
+func newRuntime() process.Runtime {
+	return &runtime{deps: sync.OnceValues(func() (*run.Deps, error) {
+		f, err := host.Probe()
+		if err != nil {
+			return nil, err
+		}
+		return &run.Deps{Facts: f, ArmOOM: armOOM}, nil
+	})}
+}

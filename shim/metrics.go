@@ -1,0 +1,89 @@
+package shim
+
+import (
+	"fmt"
+
+	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"example.io/shim/linux/cgroup/stats"
+)
+
+// metrics makes containerd's message of a *stats.Metrics.
+func metrics(m any) (*anypb.Any, error) {
+	s, ok := m.(*stats.Metrics)
+	if !ok || s.V1 == nil {
+		return nil, fmt.Errorf("accounting of type %T cannot be told", m)
+	}
+	return message(metricsV1(s.V1))
+}
+
+func metricsV1(s *stats.V1) *v1.Metrics {
+	m := &v1.Metrics{}
+	for _, h := range s.Hugetlb {
+		m.Hugetlb = append(m.Hugetlb, &v1.HugetlbStat{Usage: h.Usage, Max: h.Max, Failcnt: h.Failcnt, Pagesize: h.Pagesize})
+	}
+	if p := s.Pids; p != nil {
+		m.Pids = &v1.PidsStat{Current: p.Current, Limit: p.Limit}
+	}
+	if c := s.CPU; c != nil {
+		m.CPU = &v1.CPUStat{
+			Usage:      &v1.CPUUsage{Total: c.Total, Kernel: c.Kernel, User: c.User, PerCPU: c.PerCPU},
+			Throttling: &v1.Throttle{Periods: c.Periods, ThrottledPeriods: c.ThrottledPeriods, ThrottledTime: c.ThrottledTime},
+		}
+	}
+	if s.Memory != nil {
+		m.Memory = memoryV1(s.Memory)
+		m.MemoryOomControl = &v1.MemoryOomControl{OomKillDisable: s.Memory.OOMKillDisable, UnderOom: s.Memory.UnderOOM, OomKill: s.Memory.OOMKill}
+	}
+	if b := s.Blkio; b != nil {
+		m.Blkio = &v1.BlkIOStat{
+			IoServiceBytesRecursive: blkioV1(b.ServiceBytes), IoServicedRecursive: blkioV1(b.Serviced), IoQueuedRecursive: blkioV1(b.Queued),
+			IoServiceTimeRecursive: blkioV1(b.ServiceTime), IoWaitTimeRecursive: blkioV1(b.WaitTime), IoMergedRecursive: blkioV1(b.Merged),
+			IoTimeRecursive: blkioV1(b.Time), SectorsRecursive: blkioV1(b.Sectors),
+		}
+	}
+	if r := s.Rdma; r != nil {
+		m.Rdma = &v1.RdmaStat{Current: rdmaV1(r.Current), Limit: rdmaV1(r.Limit)}
+	}
+	return m
+}
+
+func memoryV1(m *stats.Memory) *v1.MemoryStat {
+	s := m.Stat
+	return &v1.MemoryStat{
+		Cache: s["cache"], RSS: s["rss"], RSSHuge: s["rss_huge"], MappedFile: s["mapped_file"], Dirty: s["dirty"], Writeback: s["writeback"],
+		PgPgIn: s["pgpgin"], PgPgOut: s["pgpgout"], PgFault: s["pgfault"], PgMajFault: s["pgmajfault"],
+		InactiveAnon: s["inactive_anon"], ActiveAnon: s["active_anon"], InactiveFile: s["inactive_file"], ActiveFile: s["active_file"],
+		Unevictable: s["unevictable"], HierarchicalMemoryLimit: s["hierarchical_memory_limit"], HierarchicalSwapLimit: s["hierarchical_memsw_limit"],
+		TotalCache: s["total_cache"], TotalRSS: s["total_rss"], TotalRSSHuge: s["total_rss_huge"], TotalMappedFile: s["total_mapped_file"],
+		TotalDirty: s["total_dirty"], TotalWriteback: s["total_writeback"], TotalPgPgIn: s["total_pgpgin"], TotalPgPgOut: s["total_pgpgout"],
+		TotalPgFault: s["total_pgfault"], TotalPgMajFault: s["total_pgmajfault"], TotalInactiveAnon: s["total_inactive_anon"],
+		TotalActiveAnon: s["total_active_anon"], TotalInactiveFile: s["total_inactive_file"], TotalActiveFile: s["total_active_file"],
+		TotalUnevictable: s["total_unevictable"],
+		Usage:            entryV1(m.Usage), Swap: entryV1(m.Swap), Kernel: entryV1(m.Kernel), KernelTCP: entryV1(m.KernelTCP),
+	}
+}
+
+func entryV1(e *stats.Entry) *v1.MemoryEntry {
+	if e == nil {
+		return nil
+	}
+	return &v1.MemoryEntry{Limit: e.Limit, Usage: e.Usage, Max: e.Max, Failcnt: e.Failcnt}
+}
+
+func blkioV1(list []stats.BlkioEntry) []*v1.BlkIOEntry {
+	var out []*v1.BlkIOEntry
+	for _, e := range list {
+		out = append(out, &v1.BlkIOEntry{Op: e.Op, Device: e.Device, Major: e.Major, Minor: e.Minor, Value: e.Value})
+	}
+	return out
+}
+
+func rdmaV1(list []stats.RdmaEntry) []*v1.RdmaEntry {
+	var out []*v1.RdmaEntry
+	for _, e := range list {
+		out = append(out, &v1.RdmaEntry{Device: e.Device, HcaHandles: e.HcaHandles, HcaObjects: e.HcaObjects})
+	}
+	return out
+}

@@ -1,0 +1,132 @@
+package shim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/containerd/log"
+	"github.com/containerd/ttrpc"
+	"golang.org/x/sys/unix"
+
+	"example.io/shim/process"
+)
+
+// Daemon is what the daemon needs from outside.
+type Daemon struct {
+	Runtime process.Runtime
+	IO      process.IO
+	// Prepare makes the process a subreaper; it is called before anything else is started.
+	Prepare func() error
+	// Run executes a command that the subreaper must know of.
+	Run func(*exec.Cmd) error
+}
+
+const (
+	// endLimit bounds what a shim does between a Shutdown and its end; containerd gives a Shutdown 3 s.
+	endLimit = 2 * time.Second
+	// trimAfter is when the memory of the start burst is given back: a container that lives longer than this is likely to live long.
+	trimAfter = 3 * time.Second
+	// memoryPercent is how much the heap may grow between collections (GOGC): the shim is small and idle, memory counts more than its time.
+	memoryPercent = 40
+	// dumpLimit bounds a dump of goroutines (SIGUSR1).
+	dumpLimit = 1 << 20
+)
+
+// Serve is the daemon: it answers the Task service until a Shutdown.
+func Serve(f Flags, d Daemon) error {
+	openLog(f)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(memoryPercent)
+	}
+	if err := d.Prepare(); err != nil {
+		return err
+	}
+	handleSignals()
+	l, err := inheritedListener()
+	if err != nil {
+		return err
+	}
+	events := newQueue(f.Namespace, newForwarder(f, d.Run), log.L.Warnf)
+	done := make(chan struct{})
+	var once sync.Once
+	s := &service{namespace: f.Namespace, events: events, shutdown: func() { once.Do(func() { close(done) }) }}
+	s.m = process.New(process.Config{Runtime: d.Runtime, IO: d.IO, Events: events, Namespace: f.Namespace, Log: log.L.Warnf})
+	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(ttrpc.UnixSocketRequireSameUser()))
+	if err != nil {
+		return fmt.Errorf("make the server: %w", err)
+	}
+	s.register(server)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(context.Background(), l) }()
+	time.AfterFunc(trimAfter, debug.FreeOSMemory)
+	select {
+	case err := <-served:
+		_ = os.Remove(f.Socket)
+		return fmt.Errorf("serve: %w", err)
+	case <-done:
+	}
+	end(f, server, events)
+	return nil
+}
+
+// end takes the socket away before the shim is deaf: a new task of the same name starts a new shim. Then it delivers what is left.
+func end(f Flags, server *ttrpc.Server, events *queue) {
+	if err := os.Remove(f.Socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		log.L.Warnf("remove the socket: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
+	defer cancel()
+	events.drain(ctx)
+	_ = server.Shutdown(ctx) // the answer to the Shutdown goes out; who stays connected is cut off by our end
+}
+
+// inheritedListener is the socket that `start` made.
+func inheritedListener() (net.Listener, error) {
+	file := os.NewFile(listenerFD, "listener")
+	l, err := net.FileListener(file)
+	if err != nil {
+		return nil, fmt.Errorf("descriptor %d is not the socket of `start`: %w", listenerFD, err)
+	}
+	_ = file.Close() // l has its own
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // end does it, by the name that it was made with
+	}
+	return l, nil
+}
+
+// openLog puts containerd's log fifo, which the bundle has, on descriptor 2. It is opened for both ways and non-blocking: while nobody reads,
+// writing neither blocks nor kills, and what does not fit is lost.
+func openLog(f Flags) {
+	if f.Debug {
+		_ = log.SetLevel("debug")
+	}
+	fd, err := unix.Open("log", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return // started by hand: the standard error that is there is fine
+	}
+	_ = unix.Dup3(fd, 2, 0)
+	_ = unix.Close(fd)
+}
+
+// handleSignals ignores what would end a shim by accident: it ends by a Shutdown. SIGUSR1 writes all goroutines to the log.
+func handleSignals() {
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, syscall.SIGUSR1)
+	go func() {
+		for range ch {
+			buf := make([]byte, dumpLimit)
+			fmt.Fprintf(os.Stderr, "=== goroutines ===\n%s\n=== end ===\n", buf[:runtime.Stack(buf, true)])
+		}
+	}()
+}

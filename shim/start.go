@@ -1,0 +1,174 @@
+package shim
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/containerd/errdefs"
+
+	"example.io/shim/process"
+)
+
+// Starter is what `start` needs from outside.
+type Starter struct {
+	// Program returns the path to execute as the daemon, and what keeps it open until then.
+	Program func() (path string, keep io.Closer, err error)
+	Stdin   io.Reader
+	Stdout  io.Writer
+}
+
+const (
+	addressFile = "address" // containerd 1.6 and 1.7 read it in the bundle when they start again
+	// listenerFD is the descriptor at which the daemon gets the listener: the first of exec.Cmd.ExtraFiles.
+	listenerFD  = 3
+	maxOOMScore = 1000
+	envTTRPC    = "TTRPC_ADDRESS"
+)
+
+// Start is the command `start`: it makes the socket, starts the daemon with it, and answers the address. Its working directory is the bundle.
+func Start(f Flags, s Starter) error {
+	if err := CheckID("id of the container", f.ID); err != nil {
+		return err
+	}
+	if f.Namespace == "" {
+		return fmt.Errorf("start: the flag -namespace is missing: %w", errdefs.ErrInvalidArgument)
+	}
+	boot, err := readBootstrap(s.Stdin, f)
+	if err != nil {
+		return err
+	}
+	// Options that are wrong fail here, before a daemon is there for them.
+	opts, err := parseOptions(boot.options)
+	if err != nil {
+		return err
+	}
+	path, err := socketPath(boot.socketDir, f)
+	if err != nil {
+		return err
+	}
+	l, reused, err := listen(path)
+	if err != nil {
+		return err
+	}
+	if !reused {
+		if err := startDaemon(f, s, boot, opts, path, l); err != nil {
+			return errors.Join(err, os.Remove(path))
+		}
+	}
+	if err := writeAside(addressFile, address(path)); err != nil {
+		return err
+	}
+	return boot.answer(s.Stdout, address(path))
+}
+
+// writeAside writes a file whole or not at all.
+func writeAside(name, text string) error {
+	tmp := filepath.Join(filepath.Dir(name), "."+filepath.Base(name))
+	if err := os.WriteFile(tmp, []byte(text), 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	if err := os.Rename(tmp, name); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+func startDaemon(f Flags, s Starter, boot bootstrap, opts process.Options, socket string, l *net.UnixListener) error {
+	defer l.Close()
+	file, err := l.File()
+	if err != nil {
+		return fmt.Errorf("pass the socket on: %w", err)
+	}
+	defer file.Close()
+	program, keep, err := s.Program()
+	if err != nil {
+		return fmt.Errorf("find our own program: %w", err)
+	}
+	defer keep.Close()
+	cmd := exec.Command(program)
+	cmd.Args = []string{"containerd-shim-shim-v2", "-namespace", f.Namespace, "-id", f.ID, "-address", f.Address, "-publish-binary", f.PublishBinary, "-socket", socket}
+	if f.Debug {
+		cmd.Args = append(cmd.Args, "-debug")
+	}
+	cmd.Env = os.Environ()
+	if boot.ttrpc != "" {
+		cmd.Env = append(cmd.Env, envTTRPC+"="+boot.ttrpc)
+	}
+	cmd.ExtraFiles = []*os.File{file}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the daemon: %w", err)
+	}
+	err = errors.Join(place(cmd.Process.Pid, opts), cmd.Process.Release())
+	if err != nil {
+		_ = syscall.Kill(cmd.Process.Pid, syscall.SIGKILL)
+	}
+	return err
+}
+
+// place gives the daemon its oom_score_adj, one above containerd's, and its cgroup.
+func place(pid int, opts process.Options) error {
+	own, err := os.ReadFile("/proc/self/oom_score_adj")
+	if err != nil {
+		return fmt.Errorf("read oom_score_adj: %w", err)
+	}
+	score, err := strconv.Atoi(strings.TrimSpace(string(own)))
+	if err != nil {
+		return fmt.Errorf("read oom_score_adj: %w", err)
+	}
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(min(score+1, maxOOMScore))), 0); err != nil {
+		return fmt.Errorf("set oom_score_adj of the shim: %w", err)
+	}
+	if opts.ShimCgroup == "" {
+		return nil
+	}
+	return placeInCgroup(pid, opts.ShimCgroup)
+}
+
+// cgroupMounts are the places of the hierarchies, v1's and v2's.
+const cgroupMounts = "/sys/fs/cgroup"
+
+// placeInCgroup moves the shim into the cgroup of the option shim_cgroup, in every hierarchy, and makes it where it is not there.
+func placeInCgroup(pid int, cgroup string) error {
+	roots := []string{cgroupMounts}
+	if _, err := os.Stat(filepath.Join(cgroupMounts, "cgroup.procs")); err != nil {
+		if roots, err = filepath.Glob(filepath.Join(cgroupMounts, "*")); err != nil {
+			return err
+		}
+	}
+	for _, root := range roots {
+		if strings.HasSuffix(root, "/unified") {
+			continue // hybrid: no controllers
+		}
+		dir := filepath.Join(root, filepath.Clean("/"+cgroup))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("option shim_cgroup: %w", err)
+		}
+		inheritCpuset(dir)
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
+			return fmt.Errorf("option shim_cgroup: move the shim to %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+// inheritCpuset copies the parent's CPUs and memory nodes to an empty cpuset: nothing can enter it before.
+func inheritCpuset(dir string) {
+	for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
+		file := filepath.Join(dir, name)
+		if data, err := os.ReadFile(file); err != nil || len(strings.TrimSpace(string(data))) > 0 {
+			continue
+		}
+		if data, err := os.ReadFile(filepath.Join(filepath.Dir(dir), name)); err == nil {
+			_ = os.WriteFile(file, data, 0) // when it fails, moving the shim fails, and says so
+		}
+	}
+}
