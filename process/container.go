@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -143,7 +144,15 @@ func (c *container) wrap(execID string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s: %w", c.name(execID), err)
+	return named(c.name(execID), err)
+}
+
+// named puts what into the text of err, unless the runtime's error tells its container and action itself.
+func named(what string, err error) error {
+	if e := (interface{ ContainerID() string })(nil); errors.As(err, &e) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 func (c *container) publish(e Event) { c.cfg.Events.Publish(e) }

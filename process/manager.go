@@ -67,7 +67,7 @@ func (m *Manager) Create(ctx context.Context, p CreateParams) (int, error) {
 	c, err := m.build(ctx, p)
 	if err != nil {
 		m.forget(p.ID)
-		return 0, fmt.Errorf("create container %s: %w", p.ID, err)
+		return 0, named("create container "+p.ID, err)
 	}
 	// Published before anybody can find the container, hence before every other event of it.
 	c.publish(TaskCreate{ID: p.ID, Bundle: p.Bundle, Rootfs: p.Rootfs, Stdio: p.Stdio, Pid: c.pid})

@@ -36,7 +36,7 @@ func (c *container) startInit(ctx context.Context) error {
 	started := c.handle.Start(ctx)
 	return c.doProc("", func(p *proc) error {
 		if started != nil {
-			return errors.Join(fmt.Errorf("start: %w", started), c.initStartFailed())
+			return errors.Join(named("start", started), c.initStartFailed())
 		}
 		if err := p.apply(evStarted); err != nil {
 			return err
@@ -119,7 +119,7 @@ func (c *container) startExec(ctx context.Context, execID string) (int, error) {
 		c.startDone()
 		defer c.trySettle()
 		if started != nil {
-			return c.wrap(execID, errors.Join(fmt.Errorf("start: %w", started), c.execStartFailed(e)))
+			return c.wrap(execID, errors.Join(named("start", started), c.execStartFailed(e)))
 		}
 		pid, closeStdin = ch.Pid(), e.stdinClosed
 		return c.wrap(execID, c.execStarted(e, ch, s))

@@ -6,6 +6,7 @@ import (
 
 	runcopts "github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/errdefs"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -13,6 +14,63 @@ import (
 )
 
 const optionsType = "containerd.runc.v1.Options"
+
+// oldOptionsType is what clients of containerd 1.x send to a runtime whose name they do not know (ctr --uidmap).
+const oldOptionsType = "containerd.linux.runc.CreateOptions"
+
+// Field numbers of containerd.linux.runc.CreateOptions. The others are for restoring a checkpoint.
+const (
+	oldNoPivotRoot   = 1
+	oldNoNewKeyring  = 8
+	oldShimCgroup    = 9
+	oldIOUID         = 10
+	oldIOGID         = 11
+	oldCriuWorkPath  = 12
+	oldCriuImagePath = 13
+)
+
+// parseOldOptions decodes a CreateOptions by its field numbers: the message is no longer in containerd's API.
+func parseOldOptions(b []byte) (process.Options, error) {
+	var o process.Options
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return o, protowire.ParseError(n)
+		}
+		b = b[n:]
+		var number uint64
+		var text []byte
+		switch typ {
+		case protowire.VarintType:
+			number, n = protowire.ConsumeVarint(b)
+		case protowire.BytesType:
+			text, n = protowire.ConsumeBytes(b)
+		default:
+			n = protowire.ConsumeFieldValue(num, typ, b)
+		}
+		if n < 0 {
+			return o, protowire.ParseError(n)
+		}
+		b = b[n:]
+		switch num {
+		case oldNoPivotRoot:
+			o.NoPivotRoot = number != 0
+		case oldNoNewKeyring:
+			o.NoNewKeyring = number != 0
+		case oldShimCgroup:
+			o.ShimCgroup = string(text)
+		case oldIOUID:
+			o.IOUID = uint32(number)
+		case oldIOGID:
+			o.IOGID = uint32(number)
+		case oldCriuWorkPath:
+			o.CriuWorkPath = string(text)
+		case oldCriuImagePath:
+			o.CriuImagePath = string(text)
+		}
+	}
+	return o, nil
+}
 
 // isOptions says that a type URL names the runc options. Some clients put a host or path before the name.
 func isOptions(url string) bool { return path.Base(url) == optionsType }
@@ -24,6 +82,13 @@ func parseOptions(a *anypb.Any) (process.Options, error) {
 	}
 	bad := func(format string, args ...any) (process.Options, error) {
 		return process.Options{}, fmt.Errorf("runtime options: "+format+": %w", append(args, errdefs.ErrInvalidArgument)...)
+	}
+	if path.Base(a.GetTypeUrl()) == oldOptionsType {
+		opts, err := parseOldOptions(a.GetValue())
+		if err != nil {
+			return bad("not a message of type %s: %v", oldOptionsType, err)
+		}
+		return opts, nil
 	}
 	if !isOptions(a.GetTypeUrl()) {
 		return bad("type %q is not %s", a.GetTypeUrl(), optionsType)

@@ -4,6 +4,11 @@
 // killed. People can use `explain --bundle DIR [-v]`, which prints what would be done for a bundle, and -v.
 package main
 
+// containerd sets GOMAXPROCS; following the cgroup's CPU limit instead would keep its files open and look at them every second.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 import (
 	"bytes"
 	"errors"

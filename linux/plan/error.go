@@ -48,6 +48,9 @@ func NewStepError(id, action string, p *Plan, i int, errno abi.Errno, detail str
 	return e
 }
 
+// ContainerID says that the text names the container: nobody need put it in front again.
+func (e *StepError) ContainerID() string { return e.ID }
+
 // Error returns one line.
 func (e *StepError) Error() string {
 	var b strings.Builder
