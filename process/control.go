@@ -120,20 +120,25 @@ func (m *Manager) Kill(ctx context.Context, id, execID string, sig int, all bool
 		return err
 	}
 	all = all && execID == ""
+	frozen := false
 	err = c.doProc(execID, func(p *proc) error {
 		e := evKill
 		if p != c.init {
 			e = evExecKill
 		}
+		frozen = p == c.init && p.status == Paused
 		if err := p.apply(e); err != nil || all {
 			return err
 		}
 		return signalErr(p.child.Signal(sig), sig)
 	})
-	if err != nil || !all {
-		return err
+	if err == nil && all {
+		err = c.wrap("", signalErr(c.handle.KillAll(sig), sig)) // beside the owner: it walks the cgroup
 	}
-	return c.wrap("", signalErr(c.handle.KillAll(sig), sig)) // beside the owner: it walks the cgroup
+	if err == nil && frozen && sig == sigKill {
+		c.thaw() // on cgroup v1 a frozen process keeps its SIGKILL until it is thawed, and a paused container cannot be deleted
+	}
+	return err
 }
 
 // signalErr makes of an error what a client expects.

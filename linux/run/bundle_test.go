@@ -80,7 +80,7 @@ func defaultSpec(name string) *specs.Spec {
 			mount("/run", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
 		},
 		Linux: &specs.Linux{
-			CgroupsPath:   "/shim-run-test/" + name,
+			CgroupsPath:   fmt.Sprintf("/shim-run-test/%d-%s", os.Getpid(), name),
 			Resources:     &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}},
 			Namespaces:    []specs.LinuxNamespace{{Type: "pid"}, {Type: "ipc"}, {Type: "uts"}, {Type: "mount"}, {Type: "network"}},
 			MaskedPaths:   []string{"/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/scsi", "/sys/firmware"},

@@ -1,0 +1,42 @@
+# Every target is a line or two; what needs more stands in integration/. `make help` lists them.
+SHELL   := /bin/bash
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GOFLAGS_BUILD := -trimpath -buildvcs=false -tags no_grpc -ldflags "-s -w -X main.version=$(VERSION)"
+
+.PHONY: help build setup demo test test-unit test-integration lint bench stress clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+build: ## build every binary into bin/, static and reproducible
+	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o bin/containerd-shim-shim-v2 ./cmd/shim-v2
+
+setup: ## install what the tests need by apt, and build containerd 2.x from its module
+	integration/setup/setup.sh packages containerd2
+
+demo: build ## show a container's life through ctr and a private containerd
+	integration/setup/setup.sh packages
+	integration/demo/demo.sh
+
+test: test-unit test-integration ## set up and run all tests
+
+test-unit: setup ## the packages' own tests, as root on the real kernel
+	go test -tags no_grpc -timeout 20m ./...
+	go test -tags no_grpc -race -timeout 10m ./process ./shim ./io/... ./linux/plan ./linux/spec ./linux/compile
+
+test-integration: build setup ## the contract, through real containerds (1.6 and 2.x)
+	cd integration && go test -p 1 -count 1 -timeout 40m ./...
+
+lint: ## golangci-lint over both modules
+	integration/setup/setup.sh lint
+	.cache/bin/golangci-lint run ./...
+	cd integration && ../.cache/bin/golangci-lint run --config ../.golangci.yml ./...
+
+bench: build setup ## compare with containerd-shim-runc-v2 (runc and crun), in pairs; prints a table
+	cd integration && go run ./bench
+
+stress: build setup ## 2,000 runs, 5,000 execs and 200 OOM kills
+	cd integration && STRESS=1 go test -count 1 -timeout 60m -v ./stress
+
+clean: ## remove what was built
+	rm -rf bin .cache

@@ -1,0 +1,46 @@
+#!/bin/bash
+# Makes what tests and demo need: `packages` (apt), `containerd2` (built from its Go module), `lint` (golangci-lint). Does only what is missing.
+set -euo pipefail
+top=$(cd "$(dirname "$0")/../.." && pwd)
+bin=$top/.cache/bin
+
+packages() {
+	local missing=() pair
+	for pair in containerd=containerd runc=runc crun=crun busybox=busybox-static script=bsdutils; do
+		command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+	done
+	# Another busybox is linked dynamically: the tests put it alone into a root.
+	if ! dpkg -s busybox-static >/dev/null 2>&1; then missing+=(busybox-static); fi
+	[ ${#missing[@]} = 0 ] && return
+	echo "installing ${missing[*]}"
+	# No service may be started for a package: the tests start their own containerd.
+	local policy=/usr/sbin/policy-rc.d made=
+	if [ ! -e $policy ]; then printf '#!/bin/sh\nexit 101\n' >$policy; chmod 755 $policy; made=1; fi
+	local log; log=$(mktemp)
+	if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+		tail -20 "$log" >&2
+		[ -z "$made" ] || rm -f $policy
+		exit 1
+	fi
+	[ -z "$made" ] || rm -f $policy
+	rm -f "$log"
+}
+
+# tool NAME PACKAGE FOLDER: builds a tool that the go.mod in FOLDER pins.
+tool() {
+	local stamp; stamp=$bin/.$1-$(cat "$3/go.mod" "$3/go.sum" | sha256sum | cut -c1-16)
+	[ -e "$stamp" ] && return
+	mkdir -p "$bin"
+	echo "building $1"
+	(cd "$3" && CGO_ENABLED=0 nice go build -trimpath -tags "$4" -o "$bin/$1" "$2")
+	touch "$stamp"
+}
+
+containerd2() {
+	tool containerd2 github.com/containerd/containerd/v2/cmd/containerd "$top/integration" "no_btrfs no_devmapper no_zfs no_cri"
+	tool ctr2 github.com/containerd/containerd/v2/cmd/ctr "$top/integration" "no_btrfs no_devmapper no_zfs no_cri"
+}
+
+lint() { tool golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint "$top/integration/setup/lint" ""; }
+
+for what; do "$what"; done
