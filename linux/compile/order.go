@@ -79,6 +79,7 @@ func Create(in CreateInput) (*plan.Plan, error) {
 		c.enterRoot,      // child: the host's tree is gone
 		c.attachMounts,   // child
 		c.makeDevices,    // child
+		c.makeWorkingDir, // child
 		c.console,        // child: needs /dev
 		c.maskPaths,      // child: over what is mounted
 		c.sealRoot,       // child
