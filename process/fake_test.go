@@ -233,7 +233,10 @@ func newWorld(t *testing.T) *world {
 
 type fakeRuntime world
 
-func (r *fakeRuntime) Create(context.Context, CreateRequest) (Handle, error) {
+func (r *fakeRuntime) Create(_ context.Context, q CreateRequest) (Handle, error) {
+	if _, err := q.Stdio(); err != nil {
+		return nil, err
+	}
 	if r.createErr != nil {
 		return nil, r.createErr
 	}

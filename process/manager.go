@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -81,16 +82,22 @@ func (m *Manager) Create(ctx context.Context, p CreateParams) (int, error) {
 
 // build opens the streams and makes the container, or undoes what it did.
 func (m *Manager) build(ctx context.Context, p CreateParams) (*container, error) {
-	s, err := m.cfg.IO.Open(ctx, p.owner(), p.Stdio)
-	if err != nil {
-		return nil, fmt.Errorf("open stdio: %w", err)
-	}
+	var s Streams
 	h, err := m.cfg.Runtime.Create(ctx, CreateRequest{
-		ID: p.ID, Namespace: p.Namespace, Bundle: p.Bundle, Rootfs: p.Rootfs, Options: p.Options,
-		Terminal: p.Stdio.Terminal, Stdio: s.Files(),
+		ID: p.ID, Namespace: p.Namespace, Bundle: p.Bundle, Rootfs: p.Rootfs, Options: p.Options, Terminal: p.Stdio.Terminal,
+		Stdio: func() (files [3]*os.File, err error) {
+			if s, err = m.cfg.IO.Open(ctx, p.owner(), p.Stdio); err != nil {
+				s = nil
+				return files, fmt.Errorf("open stdio: %w", err)
+			}
+			return s.Files(), nil
+		},
 	})
 	if err != nil {
-		return nil, errors.Join(err, s.Close())
+		if s != nil {
+			err = errors.Join(err, s.Close())
+		}
+		return nil, err
 	}
 	if err := s.Started(h.Init().Console()); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the relays: %w", err), s.Close(), discard(ctx, h))

@@ -39,8 +39,10 @@ type CreateRequest struct {
 	ID, Namespace, Bundle string
 	Rootfs                []Mount
 	Options               Options
-	Terminal              bool        // overrules config.json's process.terminal
-	Stdio                 [3]*os.File // the process's fds 0 to 2; nil with Terminal, and nil entries mean /dev/null
+	Terminal              bool // overrules config.json's process.terminal
+	// Stdio opens the process's fds 0 to 2: nil with Terminal, and nil entries mean /dev/null. It is called once, when the configuration is
+	// known to be good: a fifo that was opened and closed again is used up for its client (containerd 2 creates a second time after Unimplemented).
+	Stdio func() ([3]*os.File, error)
 }
 
 // ExecRequest says which process to add to a container.

@@ -46,7 +46,9 @@ func (m *Manager) Pids(id string) ([]PidInfo, error) {
 		return nil, err
 	}
 	execs := map[int]string{}
+	stopped := false
 	err = c.do(func() error {
+		stopped = c.init.status == Stopped
 		for _, p := range c.execs {
 			if p.status == Running {
 				execs[p.pid()] = p.execID
@@ -60,6 +62,10 @@ func (m *Manager) Pids(id string) ([]PidInfo, error) {
 	pids, err := c.handle.Pids()
 	if err != nil {
 		return nil, c.wrap("", fmt.Errorf("pids: %w", err))
+	}
+	if len(pids) == 0 && stopped {
+		// containerd takes a task without any pid for one whose shim has lost it, after its own restart, and replaces the exit by one of its own.
+		pids = []int{c.pid}
 	}
 	out := make([]PidInfo, 0, len(pids))
 	for _, pid := range pids {

@@ -118,13 +118,16 @@ func openLog(f Flags) {
 	_ = unix.Close(fd)
 }
 
-// handleSignals ignores what would end a shim by accident: it ends by a Shutdown. SIGUSR1 writes all goroutines to the log.
+// handleSignals takes what would end a shim by accident: it ends by a Shutdown. They are handled and not ignored, because what is ignored would be
+// so in containers too. SIGUSR1 writes all goroutines to the log.
 func handleSignals() {
-	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
 	ch := make(chan os.Signal, 1)
-	signal.Notify(ch, syscall.SIGUSR1)
+	signal.Notify(ch, syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
 	go func() {
-		for range ch {
+		for sig := range ch {
+			if sig != syscall.SIGUSR1 {
+				continue
+			}
 			buf := make([]byte, dumpLimit)
 			fmt.Fprintf(os.Stderr, "=== goroutines ===\n%s\n=== end ===\n", buf[:runtime.Stack(buf, true)])
 		}

@@ -107,11 +107,19 @@ func startDaemon(f Flags, s Starter, boot bootstrap, opts process.Options, socke
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the daemon: %w", err)
 	}
-	err = errors.Join(place(cmd.Process.Pid, opts), cmd.Process.Release())
-	if err != nil {
-		_ = syscall.Kill(cmd.Process.Pid, syscall.SIGKILL)
+	if err := place(cmd.Process.Pid, opts); err != nil {
+		return errors.Join(err, stopDaemon(cmd))
 	}
-	return err
+	return cmd.Process.Release()
+}
+
+// stopDaemon ends a daemon that nobody will use. It must come before Release, which sets the pid to -1: kill(-1) is every process of the host.
+func stopDaemon(cmd *exec.Cmd) error {
+	if err := cmd.Process.Kill(); err != nil {
+		return fmt.Errorf("stop the daemon: %w", err)
+	}
+	_ = cmd.Wait() // it says that the daemon was killed
+	return nil
 }
 
 // place gives the daemon its oom_score_adj, one above containerd's, and its cgroup.

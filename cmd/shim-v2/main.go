@@ -2,12 +2,12 @@
 //
 // containerd executes it with `start` for each container, which leaves a daemon behind, and with `delete` to clean up after a daemon that was
 // killed. People can use `explain --bundle DIR [-v]`, which prints what would be done for a bundle, and -v.
-package main
-
+//
 // containerd sets GOMAXPROCS; following the cgroup's CPU limit instead would keep its files open and look at them every second.
 //
 //go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
+package main
 
 import (
 	"bytes"

@@ -123,7 +123,8 @@ func tryBox(t *testing.T, d *daemon.Daemon, cfg config) (*box, error) {
 		t.Fatal(err)
 	}
 	id := strings.NewReplacer("/", "-", "#", "-", "_", "-").Replace(t.Name())
-	id = strings.ToLower(fmt.Sprintf("%.40s-%d", id, time.Now().UnixNano()%1e9))
+	id = strings.ToLower(strings.Trim(fmt.Sprintf("%.40s", id), "-.")) + fmt.Sprint("-", time.Now().UnixNano()%1e9)
+	id = strings.ReplaceAll(id, "--", "-")
 	opts := append([]client.NewContainerOpts{
 		client.WithImage(img), client.WithSnapshotter("overlayfs"), client.WithNewSnapshot(id, img), client.WithRuntime(daemon.Runtime, nil),
 		client.WithNewSpec(append([]oci.SpecOpts{oci.WithImageConfig(img), oci.WithProcessArgs(cfg.args...)}, cfg.spec...)...),

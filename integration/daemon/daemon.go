@@ -137,9 +137,11 @@ func (d *Daemon) Close() error {
 	if err := d.Stop(); err != nil {
 		return err
 	}
-	parents, _ := filepath.Glob("/sys/fs/cgroup/*/" + Namespace)
-	for _, p := range parents {
-		_ = syscall.Rmdir(p)
+	for _, dir := range []string{Namespace + "/" + Namespace, Namespace} { // the second of TestOptions; another daemon may use them still
+		list, _ := filepath.Glob("/sys/fs/cgroup/*/" + dir)
+		for _, p := range list {
+			_ = syscall.Rmdir(p)
+		}
 	}
 	mounts, _ := filepath.Glob(filepath.Join(d.Dir, "state/io.containerd.runtime.v2.task/*/*/rootfs"))
 	for _, m := range mounts {

@@ -24,6 +24,9 @@ type ExecInput struct {
 func Exec(in ExecInput) (*plan.Plan, error) {
 	c := &compiler{b: plan.NewBuilder("exec " + in.ExecID + " in " + in.ID), spec: in.Spec, proc: in.Process, dirs: in.CgroupDirs,
 		in: CreateInput{ID: in.ID, Spec: in.Spec, Facts: in.Facts, Terminal: in.Process.Terminal, NoNewKeyring: in.NoNewKeyring}}
+	if badCommand(in.Process.Cwd) {
+		return nil, invalid("/cwd", "%s leads out of the container", in.Process.Cwd)
+	}
 	c.registers()
 	c.keep = append(c.keep, c.b.Reg(plan.RegInit))
 	c.b.Reg(plan.RegInitPid)

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"fmt"
 	"path"
 	"strings"
 
@@ -11,6 +12,9 @@ import (
 
 // makeWorkingDir makes the working directory when it is not there, while the root can still be written to.
 func (c *compiler) makeWorkingDir() error {
+	if badCommand(c.proc.Cwd) {
+		return invalid("/process/cwd", "%s leads out of the container", c.proc.Cwd)
+	}
 	if path.Clean(c.proc.Cwd) == "/" {
 		return nil
 	}
@@ -129,7 +133,7 @@ func (c *compiler) commandMissing(s plan.Step, results []plan.Reg) {
 	fail(abi.ENOENT)
 }
 
-// badCommand says that a path names an open file of a process: the runtime's own program, for instance (CVE-2019-5736).
+// badCommand says that a path names an open file of a process: the runtime's own program, for instance (CVE-2019-5736, CVE-2024-21626).
 func badCommand(file string) bool {
 	p := path.Clean("/" + file)
 	return strings.HasPrefix(p, "/proc/self/") || strings.HasPrefix(p, "/proc/thread-self/") || strings.HasPrefix(p, "/dev/fd/")
@@ -177,9 +181,25 @@ func (c *compiler) home(pidReg string) {
 		Args: []plan.Arg{plan.V(uint64(c.proc.User.UID)), plan.R(c.b.Reg(pidReg))}})
 }
 
+// unignore gives the signals that the runtime ignores their default action: clone3 has reset handlers only, and what is ignored stays so over
+// execve (signal(7)).
+func (c *compiler) unignore() {
+	action := c.b.Buf("sigaction SIG_DFL", sigactionSize)
+	for n := range 64 {
+		if c.in.Facts.Ignored&(1<<n) != 0 {
+			c.b.Add(plan.Step{Label: fmt.Sprintf("do not ignore signal %d", n+1), Why: "sigaction(2), signal(7)", Sys: abi.SysRtSigaction,
+				Args: []plan.Arg{plan.V(uint64(n + 1)), plan.A(action), plan.V(0), plan.V(8)}})
+		}
+	}
+}
+
+// sigactionSize is the kernel's struct sigaction on amd64; arm64's is shorter.
+const sigactionSize = 32
+
 // execute ends the child's plan, and the parent's: its last message is the end of file that execve's close-on-exec makes.
 func (c *compiler) execute() error {
 	c.b.In(plan.Child, plan.Start)
+	c.unignore()
 	c.b.Add(plan.Step{Label: "let signals in", Why: "sigprocmask(2): the child was born with all blocked", Sys: abi.SysRtSigprocmask,
 		Args: []plan.Arg{plan.T(abi.SIG_SETMASK, "SIG_SETMASK"), plan.A(c.b.Buf("empty set", 8)), plan.V(0), plan.V(8)}})
 	c.b.Add(plan.Step{Label: "leave no descriptor open but 0 to 2", Why: "CVE-2024-21626", Sys: abi.SysCloseRange,

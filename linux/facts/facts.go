@@ -22,6 +22,7 @@ type Facts struct {
 	PageSize    int    // bytes
 	OOMScoreAdj int    // our own, -1000 to 1000
 	Nofile      Rlimit // RLIMIT_NOFILE as inherited, before Go's runtime raised the soft limit
+	Ignored     uint64 // signals that we ignore, bit n is signal n+1: they would stay so over execve
 	Cgroup      Cgroup
 	// Probed system calls and file-system abilities.
 	TimeNamespace   Support

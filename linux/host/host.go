@@ -39,6 +39,9 @@ func Probe() (facts.Facts, error) {
 	if f.Caps, err = capabilities(); err != nil {
 		return f, err
 	}
+	if f.Ignored, err = ignoredSignals(); err != nil {
+		return f, err
+	}
 	f.TimeNamespace = exists("/proc/self/ns/time")
 	f.CgroupNamespace = exists("/proc/self/ns/cgroup")
 	f.Cgroup, err = Cgroups()
@@ -90,4 +93,19 @@ func capabilities() (uint64, error) {
 		return 0, fmt.Errorf("probe the machine: capget: %w", err)
 	}
 	return uint64(data[0].Effective) | uint64(data[1].Effective)<<32, nil
+}
+
+// ignoredSignals returns the mask SigIgn of /proc/PID/status (proc_pid_status(5)).
+func ignoredSignals() (uint64, error) {
+	data, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, fmt.Errorf("probe the machine: %w", err)
+	}
+	_, rest, ok := strings.Cut(string(data), "\nSigIgn:")
+	word, _, _ := strings.Cut(rest, "\n")
+	mask, err := strconv.ParseUint(strings.TrimSpace(word), 16, 64)
+	if !ok || err != nil {
+		return 0, fmt.Errorf("probe the machine: /proc/self/status has no mask of ignored signals")
+	}
+	return mask, nil
 }

@@ -47,7 +47,8 @@ type Request struct {
 	Terminal              bool
 	NoPivot, NoNewKeyring bool
 	SystemdCgroup         bool
-	Stdio                 [3]*os.File // nil entries mean /dev/null
+	// Stdio opens the process's streams, nil entries mean /dev/null; it is called when the plan is compiled. nil: all are /dev/null.
+	Stdio func() ([3]*os.File, error)
 }
 
 // ExecRequest says which process to add.
@@ -156,7 +157,14 @@ func refuse(deps *Deps, r Request) error {
 }
 
 func (c *Container) build(ctx context.Context, p *plan.Plan) error {
-	inputs, err := standardInputs(c.keep.Terminal, c.keep.Stdio)
+	var stdio [3]*os.File
+	if c.keep.Stdio != nil {
+		var err error
+		if stdio, err = c.keep.Stdio(); err != nil {
+			return err
+		}
+	}
+	inputs, err := standardInputs(c.keep.Terminal, stdio)
 	if err != nil {
 		return fmt.Errorf("create %s: %w", c.state.ID, err)
 	}
