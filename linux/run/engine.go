@@ -301,6 +301,15 @@ func (e *engine) take(name string) (int, bool) {
 	return int(e.im.Reg(r)), true
 }
 
+// trim closes what the parent does not need behind the gate: a created container must not hold its own streams open in the runtime.
+func (e *engine) trim() {
+	for _, r := range slices.Collect(maps.Keys(e.fds)) {
+		if r != e.plan.Reg(plan.RegSyncP) {
+			e.closeReg(r)
+		}
+	}
+}
+
 // release gives back what only the work needed: descriptors and the arena. Idempotent.
 func (e *engine) release() {
 	for _, r := range slices.Collect(maps.Keys(e.fds)) {

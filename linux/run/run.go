@@ -179,6 +179,7 @@ func (c *Container) build(ctx context.Context, p *plan.Plan) error {
 	if c.init, err = e.process(c.keep.Terminal); err != nil {
 		return fail(err)
 	}
+	e.trim()
 	c.gate, c.oom = e, e.oom
 	if err := c.state.started(c.init.Pid()); err != nil {
 		return fail(err)
