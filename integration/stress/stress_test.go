@@ -224,7 +224,7 @@ func TestExecs(t *testing.T) {
 		_, err = p.Delete(ctx)
 		return err
 	}
-	many(t, 4*atOnce, func(ctx context.Context, i int) error { return exec(ctx, -i) }) // warm
+	many(t, 4*atOnce, func(ctx context.Context, i int) error { return exec(ctx, 100000+i) }) // warm
 	shim := parent(t, int(task.Pid()))
 	before := usage(t, shim)
 	many(t, counts.execs, exec)
