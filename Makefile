@@ -33,7 +33,8 @@ lint: ## golangci-lint over both modules
 	cd integration && ../.cache/bin/golangci-lint run --config ../.golangci.yml ./...
 
 bench: build setup ## compare with containerd-shim-runc-v2 (runc and crun), in pairs; prints a table
-	cd integration && go run ./bench
+	cd integration && go build -o ../.cache/bin/bench ./bench
+	unshare -m integration/bench/run.sh .cache/bin/bench
 
 stress: build setup ## 2,000 runs, 5,000 execs and 200 OOM kills
 	cd integration && STRESS=1 go test -count 1 -timeout 60m -v ./stress

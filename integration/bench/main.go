@@ -16,6 +16,7 @@ import (
 
 	runcopts "github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/oci"
 
@@ -79,6 +80,12 @@ func bench(rounds int) error {
 	return nil
 }
 
+// oldVersion is for Debian's crun, which refuses a newer one.
+func oldVersion(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+	s.Version = "1.0.2"
+	return nil
+}
+
 // measure takes one container through its life.
 func measure(d *daemon.Daemon, img client.Image, r contender, id string) (map[string]float64, error) {
 	ctx, cancel := context.WithTimeout(daemon.Context(), time.Minute)
@@ -91,7 +98,7 @@ func measure(d *daemon.Daemon, img client.Image, r contender, id string) (map[st
 		return err
 	}
 	c, err := d.Client.NewContainer(ctx, id, client.WithImage(img), client.WithNewSnapshot(id, img), client.WithRuntime(r.runtime, r.options),
-		client.WithNewSpec(oci.WithImageConfig(img), oci.WithProcessArgs("sleep", "1000")))
+		client.WithNewSpec(oci.WithImageConfig(img), oci.WithProcessArgs("sleep", "1000"), oldVersion))
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +164,7 @@ func exec(ctx context.Context, task client.Task, spec *oci.Spec) error {
 // whole is /bin/true: create, start, wait, delete; the container's snapshot is made before.
 func whole(ctx context.Context, d *daemon.Daemon, img client.Image, r contender, id string) error {
 	c, err := d.Client.NewContainer(ctx, id, client.WithImage(img), client.WithNewSnapshot(id, img), client.WithRuntime(r.runtime, r.options),
-		client.WithNewSpec(oci.WithImageConfig(img), oci.WithProcessArgs("true")))
+		client.WithNewSpec(oci.WithImageConfig(img), oci.WithProcessArgs("true"), oldVersion))
 	if err != nil {
 		return err
 	}
