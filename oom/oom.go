@@ -28,7 +28,7 @@ type Watcher struct {
 	once    sync.Once
 
 	mu   sync.Mutex
-	told uint64 // kills that C or Pending has told of
+	told uint64 // kills that Pending has told of
 }
 
 // New arms a watcher for the cgroup v1 memory directory dir. A kill after New has returned is told.
@@ -42,7 +42,7 @@ func New(dir string) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watch for OOM kills: eventfd: %w", err)
 	}
-	w := &Watcher{control: control.Name(), event: os.NewFile(uintptr(fd), "oom eventfd"), c: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{})}
+	w := &Watcher{control: control.Name(), event: os.NewFile(uintptr(fd), "oom eventfd"), c: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{})}
 	w.told, _ = w.count() // a cgroup that was there before may have had kills
 	line := strconv.Itoa(fd) + " " + strconv.Itoa(int(control.Fd()))
 	if err := os.WriteFile(filepath.Join(dir, "cgroup.event_control"), []byte(line), 0); err != nil {
@@ -53,7 +53,7 @@ func New(dir string) (*Watcher, error) {
 	return w, nil
 }
 
-// C carries a value for each kill. It is closed after Close, and when the cgroup is gone.
+// C carries a value when Pending has kills to tell of. It is closed after Close, and when the cgroup is gone.
 func (w *Watcher) C() <-chan struct{} { return w.c }
 
 // The eventfd fires before the victim is killed and counted. So long apart, and so often, the counter is looked at for the kill; one that is
@@ -72,12 +72,11 @@ func (w *Watcher) watch() {
 			return // closed
 		}
 		for try := 0; ; try++ {
-			n, there := w.take()
-			for range n {
+			n, there := w.look(false)
+			if n > 0 {
 				select {
 				case w.c <- struct{}{}:
-				case <-w.done:
-					return
+				default: // one that nobody has taken yet says the same
 				}
 			}
 			if !there {
@@ -97,21 +96,23 @@ func (w *Watcher) watch() {
 
 // Pending returns the number of kills that were not told yet and takes them as told.
 func (w *Watcher) Pending() int {
-	n, _ := w.take()
+	n, _ := w.look(true)
 	return n
 }
 
-// take returns the number of kills that nobody was told of, and whether the cgroup is there.
-func (w *Watcher) take() (int, bool) {
+// look returns the number of kills that nobody was told of, and whether the cgroup is there.
+func (w *Watcher) look(take bool) (int, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	count, ok := w.count()
-	if ok && count > w.told {
-		n := count - w.told
-		w.told = count
-		return int(n), true
+	if !ok || count <= w.told {
+		return 0, ok
 	}
-	return 0, ok
+	n := count - w.told
+	if take {
+		w.told = count
+	}
+	return int(n), true
 }
 
 // count reads the counter of kills (since Linux 4.13).

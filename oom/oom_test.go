@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,7 +47,8 @@ func eat(t *testing.T, dir string) {
 	}
 }
 
-// TestKills tells of every kill exactly once, by the channel or by Pending right after the exit.
+// TestKills tells of every kill exactly once: by Pending, right after the exit or when the channel says so. The kernel counts before it kills, so a
+// kill is known when its exit is.
 func TestKills(t *testing.T) {
 	dir := newCgroup(t)
 	w, err := New(dir)
@@ -53,28 +56,28 @@ func TestKills(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	told := make(chan struct{}, 100)
-	go func() {
+	var byChannel atomic.Int64
+	var end sync.WaitGroup
+	end.Go(func() {
 		for range w.C() {
-			told <- struct{}{}
+			byChannel.Add(int64(w.Pending()))
 		}
-		close(told)
-	}()
+	})
 	const kills = 20
-	pending := 0
-	for range kills {
+	for i := range kills {
 		eat(t, dir)
-		pending += w.Pending()
+		byExit := w.Pending()
+		if byExit > 1 {
+			t.Errorf("kill %d: told of %d", i, byExit)
+		}
+		byChannel.Add(int64(byExit))
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	byChannel := 0
-	for range told {
-		byChannel++
-	}
-	if pending+byChannel != kills {
-		t.Errorf("told of %d kills by the channel and %d by Pending, want %d together", byChannel, pending, kills)
+	end.Wait()
+	if n := byChannel.Load(); n != kills {
+		t.Errorf("told of %d kills, want %d", n, kills)
 	}
 }
 
@@ -90,6 +93,9 @@ func TestIdle(t *testing.T) {
 	case <-w.C():
 	case <-time.After(30 * time.Second):
 		t.Fatal("no word of the kill")
+	}
+	if n := w.Pending(); n != 1 {
+		t.Fatalf("%d kills pending, want 1", n)
 	}
 	for end := time.Now().Add(10 * time.Second); unix.Rmdir(dir) != nil && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)

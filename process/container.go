@@ -53,38 +53,23 @@ func (c *container) run() {
 		case f := <-c.mail:
 			f()
 		case _, ok := <-c.oom:
-			c.oomKill(ok)
+			if !ok {
+				c.oom = nil // closed
+			}
+			c.flushOOM()
 		}
 	}
 }
 
-// oomKill publishes one OOM kill, or notes that the watcher was closed.
-func (c *container) oomKill(ok bool) {
-	if !ok {
-		c.oom = nil
-		return
-	}
-	c.publish(TaskOOM{ContainerID: c.params.ID})
-}
-
-// flushOOM publishes the kills that have not been told of, so that they precede the exit they caused: those that only
-// the kernel's counter knows, and those on their way in the channel. The counter comes first: while it is read,
-// the watcher may be about to send.
+// flushOOM publishes the kills that have not been told of. The exit of a process asks too, so that they precede the exit they caused: the
+// kernel counts a kill before it sends the signal.
 func (c *container) flushOOM() {
 	w := c.handle.OOM()
 	if w == nil {
 		return
 	}
 	for range w.Pending() {
-		c.oomKill(true)
-	}
-	for c.oom != nil {
-		select {
-		case _, ok := <-c.oom:
-			c.oomKill(ok)
-		default:
-			return
-		}
+		c.publish(TaskOOM{ContainerID: c.params.ID})
 	}
 }
 

@@ -189,12 +189,13 @@ func TestExecStartOutlivesTheContainer(t *testing.T) {
 func TestOOMBeforeExit(t *testing.T) {
 	bubble(t, func(w *world) {
 		w.running("e")
+		w.h.oom.add(1)
 		w.h.oom.c <- struct{}{} // told by the channel
 		w.wantEvents("create c", "start c", "added e", "started e", "oom c")
 		w.h.oom.add(1) // known to the counter only
 		w.h.child("e").exit(137)
 		synctest.Wait()
-		w.h.oom.add(1)
+		w.h.oom.add(2)
 		w.h.oom.c <- struct{}{}
 		w.h.init.exit(137)
 		w.end()

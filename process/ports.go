@@ -80,9 +80,9 @@ type Handle interface {
 
 // OOMWatcher tells of OOM kills in one container.
 type OOMWatcher interface {
-	// C carries one value for each kill seen; it is closed by Close.
+	// C carries a value when Pending has something to tell; it is closed by Close.
 	C() <-chan struct{}
-	// Pending returns the number of kills that C has not told of, by reading the kernel's counter now. It is
+	// Pending returns the number of kills since it was last asked, by reading the kernel's counter now. It is also
 	// asked when a process has exited, so that the OOM event is published before the exit event.
 	Pending() int
 	Close() error

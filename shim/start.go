@@ -82,7 +82,7 @@ func writeAside(name, text string) error {
 }
 
 func startDaemon(f Flags, s Starter, boot bootstrap, opts process.Options, socket string, l *net.UnixListener) error {
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	file, err := l.File()
 	if err != nil {
 		return fmt.Errorf("pass the socket on: %w", err)
@@ -92,7 +92,7 @@ func startDaemon(f Flags, s Starter, boot bootstrap, opts process.Options, socke
 	if err != nil {
 		return fmt.Errorf("find our own program: %w", err)
 	}
-	defer keep.Close()
+	defer func() { _ = keep.Close() }()
 	cmd := exec.Command(program)
 	cmd.Args = []string{"containerd-shim-shim-v2", "-namespace", f.Namespace, "-id", f.ID, "-address", f.Address, "-publish-binary", f.PublishBinary, "-socket", socket}
 	if f.Debug {

@@ -115,7 +115,7 @@ type reader struct {
 func (r *reader) attempt(fd uintptr) bool {
 	r.buf = buffers.Get().(*[chunkSize]byte)
 	r.n, r.err = nonblock.Retry(func() (int, error) { return unix.Read(int(fd), r.buf[:]) })
-	if r.err == unix.EAGAIN {
+	if errors.Is(r.err, unix.EAGAIN) {
 		r.release()
 		return false
 	}

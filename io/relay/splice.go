@@ -68,7 +68,7 @@ func (s *splicer) attempt(from uintptr) bool {
 		s.err = &Error{Destination, err}
 		return true
 	}
-	if s.err != unix.EAGAIN {
+	if !errors.Is(s.err, unix.EAGAIN) {
 		return true
 	}
 	ready, err := nonblock.Ready(from, unix.POLLIN)

@@ -20,7 +20,6 @@ type device struct {
 	mode         uint32
 	uid, gid     uint32
 	source       string
-	reg          plan.Reg // the host's node, where it cannot be made
 }
 
 // defaultDevices are in every container (config-linux.md, "Default Devices").

@@ -85,7 +85,7 @@ func usualMount(h *facts.Hierarchy) bool {
 	}
 	for _, dir := range candidates {
 		var st unix.Statfs_t
-		if unix.Statfs(dir, &st) == nil && int64(st.Type) == want && unix.Access(path.Join(dir, h.Own, "cgroup.procs"), unix.F_OK) == nil {
+		if unix.Statfs(dir, &st) == nil && st.Type == want && unix.Access(path.Join(dir, h.Own, "cgroup.procs"), unix.F_OK) == nil {
 			h.Mount = dir
 			return true
 		}

@@ -42,7 +42,7 @@ func homeOf(pid int, uid uint32) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("open the container's root: %w", err)
 	}
-	defer unix.Close(root)
+	defer func() { _ = unix.Close(root) }()
 	// O_NONBLOCK: the image may have a fifo there, which must not hold us.
 	fd, err := unix.Openat2(root, "etc/passwd", &unix.OpenHow{
 		Flags:   unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC,

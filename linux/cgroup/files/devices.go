@@ -53,8 +53,8 @@ func (w *resources) devices(rules []specs.LinuxDeviceCgroup) {
 
 // isAll says whether the rule is for every device and access.
 func isAll(r specs.LinuxDeviceCgroup) bool {
-	any := func(n *int64) bool { return n == nil || *n < 0 }
-	return (r.Type == "" || r.Type == "a") && any(r.Major) && any(r.Minor) && (r.Access == "" || len(r.Access) == 3)
+	every := func(n *int64) bool { return n == nil || *n < 0 }
+	return (r.Type == "" || r.Type == "a") && every(r.Major) && every(r.Minor) && (r.Access == "" || len(r.Access) == 3)
 }
 
 type ruleError struct{ field, msg string }
