@@ -1,0 +1,159 @@
+package house
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// depth is how far a rule looks.
+type depth int
+
+const (
+	direct    depth = iota // the imports in the package's own files
+	withTests              // those of its tests too
+	deep                   // all that comes with them
+)
+
+// rule forbids some of our packages some imports.
+type rule struct {
+	name string
+	// who are folders of ours; a folder stands for those below it, and "" for all. except are left out.
+	who, except []string
+	depth       depth
+	// forbidden are import paths, allowed exceptions from them. Both stand for those below them; ours begin with "./".
+	forbidden, allowed []string
+	reason             string
+}
+
+// wire is what containerd's protocol comes with.
+var wire = []string{"github.com/containerd/containerd", "github.com/containerd/ttrpc", "github.com/containerd/cgroups", "github.com/containerd/typeurl",
+	"google.golang.org/protobuf", "google.golang.org/grpc", "github.com/gogo/protobuf"}
+
+var pure = []string{"linux/spec", "linux/plan", "linux/compile", "linux/abi", "linux/facts", "linux/bpf", "linux/cgroup/files", "linux/cgroup/stats"}
+
+// unsafeAt are the packages that may import unsafe, each with its reason.
+var unsafeAt = map[string]string{
+	"linux/child":    "the plan's arena lies outside Go's heap, and clone3 is called in assembly",
+	"linux/children": "waitid(2) fills a siginfo, which x/sys has without the fields of SIGCHLD",
+}
+
+// assemblyAt are the packages that may have assembly files.
+var assemblyAt = map[string]string{
+	"linux/child":      "the forked child has no Go runtime: it runs on registers only",
+	"linux/earlylimit": "the call is made before package syscall is initialised",
+}
+
+var rules = []rule{
+	{"process stands alone", []string{"process"}, nil, deep, append([]string{"./linux", "./shim", "./io", "./oom", "os/exec", "syscall", "golang.org/x/sys"}, wire...), nil,
+		"the life cycle can be read and tested without a kernel and without containerd"},
+	{"the tests of process too", []string{"process"}, nil, withTests, append([]string{"./linux", "./shim", "./io", "./oom", "os/exec"}, wire...), nil,
+		"a life cycle whose tests need a real process is not tested in every order of events"},
+	{"nothing below knows the daemon", []string{"linux", "io", "oom"}, nil, deep, []string{"./shim", "./process", "./cmd"}, nil,
+		"the runtime is to be used without a daemon too"},
+	{"pure packages ask nobody", pure, nil, direct, []string{"os", "net", "time", "unsafe", "syscall", "golang.org/x/sys", "io/ioutil", "path/filepath", "math/rand"}, []string{"net/netip"},
+		"a compile is a function of its input, and a golden test can state any machine"},
+	{"only shim knows the protocol", []string{""}, []string{"shim", "cmd"}, deep, wire, nil,
+		"another version of the protocol changes one folder; cmd gets it by importing shim"},
+	{"cmd only wires", []string{"cmd"}, nil, direct, wire, nil,
+		"what a message becomes is decided in shim"},
+	{"shim knows stats of linux only", []string{"shim"}, nil, deep, []string{"./linux", "./io", "./oom"}, []string{"./linux/cgroup/stats"},
+		"the service decodes, calls and encodes; how a container is made is behind the ports of process"},
+	{"only cmd puts the runtime behind the ports", []string{""}, []string{"cmd", "linux/run"}, direct, []string{"./linux/run"}, nil,
+		"imports run downward: nothing but the wiring stands above run"},
+	{"io and oom know no linux package", []string{"io", "oom"}, nil, deep, []string{"./linux"}, nil,
+		"streams and OOM kills are beside the runtime, not on top of it"},
+	{"unsafe is counted", []string{""}, keys(unsafeAt), withTests, []string{"unsafe"}, nil,
+		"what the compiler does not check is read by people: the fewer places, the better (the list is unsafeAt)"},
+	{"no cgo", []string{""}, nil, deep, []string{"C", "runtime/cgo"}, nil,
+		"the binary is static, and the child is forked without a C library's knowledge"},
+	{"no other runtime inside", []string{""}, nil, deep, []string{"github.com/opencontainers/runc", "github.com/opencontainers/cgroups", "github.com/seccomp",
+		"github.com/containers", "github.com/containerd/go-runc"}, nil,
+		"this is a runtime of its own: it neither runs nor links another"},
+	{"no test code in the binary", []string{""}, []string{"internal/leak", "io/internal/iotest"}, deep, []string{"testing"}, nil,
+		"package testing brings flags and its init with it"},
+}
+
+func keys(m map[string]string) []string {
+	var list []string
+	for k := range m {
+		list = append(list, k)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// check returns every way in which g breaks the rule.
+func (r *rule) check(g graph) []string {
+	matches := func(path string, list []string) bool {
+		if s := short(path); s != "" {
+			path = "./" + s
+		}
+		return belowAny(path, list)
+	}
+	bad := func(path string) bool { return matches(path, r.forbidden) && !matches(path, r.allowed) }
+	var broken []string
+	for _, folder := range g.ours() {
+		if !slices.Contains(r.who, "") && !belowAny(folder, r.who) || belowAny(folder, r.except) {
+			continue
+		}
+		p := g[module+"/"+folder]
+		if r.depth == deep {
+			if way := g.chain(p.ImportPath, bad); way != nil {
+				broken = append(broken, sprintf("%s: %s", r.name, strings.Join(way, " imports ")))
+			}
+			continue
+		}
+		for _, to := range p.direct(r.depth == withTests) {
+			if bad(to) && to != p.ImportPath { // an external test imports its own package
+				broken = append(broken, sprintf("%s: %s imports %s", r.name, p.ImportPath, to))
+			}
+		}
+	}
+	return broken
+}
+
+// assembly returns the packages with assembly files that are not listed.
+func assembly(g graph) []string {
+	var broken []string
+	for _, folder := range g.ours() {
+		if files := g[module+"/"+folder].SFiles; len(files) > 0 && assemblyAt[folder] == "" {
+			broken = append(broken, sprintf("%s has assembly: %s", folder, strings.Join(files, " ")))
+		}
+	}
+	return broken
+}
+
+const assemblyReason = "assembly is as unchecked as unsafe (the list is assemblyAt)"
+
+// TestImports checks the packages that there are.
+func TestImports(t *testing.T) {
+	for _, arch := range arches {
+		t.Run(arch, func(t *testing.T) {
+			g := loadGraph(t, arch)
+			for _, r := range rules {
+				report(t, r.check(g), r.reason)
+			}
+			report(t, assembly(g), assemblyReason)
+			// A rule about a package that is not there keeps nothing.
+			for _, r := range rules {
+				for _, who := range append(slices.Clone(r.who), r.except...) {
+					there := slices.ContainsFunc(g.ours(), func(f string) bool { return who == "" || below(f, who) })
+					if !there && who != "linux/bpf" { // to come
+						t.Errorf("%s: there is no package %s", r.name, who)
+					}
+				}
+			}
+			for folder := range unsafeAt {
+				if p := g[module+"/"+folder]; p == nil || !slices.Contains(p.direct(true), "unsafe") {
+					t.Errorf("%s needs no unsafe: take it off the list", folder)
+				}
+			}
+			for folder := range assemblyAt {
+				if p := g[module+"/"+folder]; p == nil || len(p.SFiles) == 0 {
+					t.Errorf("%s has no assembly: take it off the list", folder)
+				}
+			}
+		})
+	}
+}
