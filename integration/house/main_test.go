@@ -51,11 +51,11 @@ func run(t *testing.T, dir string, env []string, name string, args ...string) []
 	return out
 }
 
-// tracked returns the tracked files, relative to the root. One that was deleted and is not committed yet is left out.
+// tracked returns the files that are tracked or that the next `git add` takes, relative to the root, without those that are deleted.
 func tracked(t *testing.T) []string {
 	t.Helper()
 	var list []string
-	for name := range strings.SplitSeq(string(run(t, root, nil, "git", "ls-files", "-z")), "\x00") {
+	for name := range strings.SplitSeq(string(run(t, root, nil, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")), "\x00") {
 		if info, err := os.Lstat(filepath.Join(root, name)); name == "" || errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
 			continue
 		}
