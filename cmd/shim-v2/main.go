@@ -11,6 +11,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 
 	"example.io/shim/io/logger"
 	"example.io/shim/io/streams"
@@ -68,7 +70,7 @@ func dispatch(args []string) error {
 	case "start":
 		return shim.Start(f, shim.Starter{Program: self.ReadOnly, Stdin: os.Stdin, Stdout: os.Stdout})
 	case "delete":
-		return shim.Delete(f, os.Stdout, run.Cleanup)
+		return shim.Delete(f, os.Stdout, cleanup)
 	case "":
 		if f.Socket == "" {
 			return fmt.Errorf("there is no action (start, delete or explain), and no socket to serve: %w", errdefs.ErrInvalidArgument)
@@ -122,6 +124,14 @@ func newRuntime() process.Runtime {
 		if err != nil {
 			return nil, err
 		}
-		return &run.Deps{Facts: f, ArmOOM: armOOM}, nil
+		return &run.Deps{Facts: f, ArmOOM: armOOM, Log: logf}, nil
 	})}
 }
+
+// cleanup removes what a shim has left. What is no error of it goes to standard error, which containerd logs as a warning.
+func cleanup(ctx context.Context, bundle string) (int, error) {
+	return run.Cleanup(ctx, bundle, func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) })
+}
+
+// logf writes to the log of the daemon, which is on standard error.
+func logf(format string, args ...any) { log.L.Warnf(format, args...) }

@@ -17,12 +17,13 @@ type ExecInput struct {
 	Facts        facts.Facts
 	CgroupDirs   []files.Dir
 	NoNewKeyring bool
+	path         string // of the program, when it is not the first argument
 }
 
 // Exec compiles the plan of a further process: it joins the cgroups and namespaces of the container's init, in one setns by init's pidfd, and
 // becomes the process as a new container's would.
 func Exec(in ExecInput) (*plan.Plan, error) {
-	c := &compiler{b: plan.NewBuilder("exec " + in.ExecID + " in " + in.ID), spec: in.Spec, proc: in.Process, dirs: in.CgroupDirs,
+	c := &compiler{b: plan.NewBuilder("exec " + in.ExecID + " in " + in.ID), spec: in.Spec, proc: in.Process, program: in.path, dirs: in.CgroupDirs,
 		in: CreateInput{ID: in.ID, Spec: in.Spec, Facts: in.Facts, Terminal: in.Process.Terminal, NoNewKeyring: in.NoNewKeyring}}
 	if badCommand(in.Process.Cwd) {
 		return nil, invalid("/cwd", "%s leads out of the container", in.Process.Cwd)

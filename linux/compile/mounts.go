@@ -35,9 +35,8 @@ func (c *compiler) openSources() error {
 		c.keep = append(c.keep, r)
 	}
 	c.root = c.copyTree(plan.Step{Label: "copy the root's mounts", Source: "/root/path"}, c.in.Rootfs, true)
-	if word := c.spec.Linux.RootfsPropagation; !strings.HasSuffix(word, "shared") {
-		c.setattr(plan.Step{Label: "let no mount get out of the container", Source: "/linux/rootfsPropagation"}, c.root, true, 0, 0, abi.MS_SLAVE, "MS_SLAVE")
-	}
+	// Also for a root that is to be shared later: pivot_root(2) takes no shared one.
+	c.setattr(plan.Step{Label: "let no mount get out of the container", Source: "/linux/rootfsPropagation"}, c.root, true, 0, 0, abi.MS_SLAVE, "MS_SLAVE")
 	for i := range c.spec.Mounts {
 		if err := c.openSource(i); err != nil {
 			return err

@@ -38,18 +38,20 @@ type CreateInput struct {
 
 // compiler holds what the topics share.
 type compiler struct {
-	b      *plan.Builder
-	in     CreateInput
-	spec   *specs.Spec
-	proc   *specs.Process
-	dirs   []files.Dir
-	keep   []plan.Reg // descriptors that the child takes over
-	root   plan.Reg   // the container's root, a mount of its own
-	mounts []*mount
-	ns     namespaces
-	joins  []plan.Reg          // descriptors of the cgroups' tasks files
-	null   plan.Reg            // the host's /dev/null, detached: masks files
-	node   map[string]plan.Reg // copied device nodes by path
+	b       *plan.Builder
+	in      CreateInput
+	spec    *specs.Spec
+	proc    *specs.Process
+	create  bool   // a container, not a further process
+	program string // see ExecInput.path
+	dirs    []files.Dir
+	keep    []plan.Reg // descriptors that the child takes over
+	root    plan.Reg   // the container's root, a mount of its own
+	mounts  []*mount
+	ns      namespaces
+	joins   []plan.Reg          // descriptors of the cgroups' tasks files
+	null    plan.Reg            // the host's /dev/null, detached: masks files
+	node    map[string]plan.Reg // copied device nodes by path
 }
 
 // Create compiles the plan of a new container. The parent's steps make what is on the host and open what the child needs; the child is
@@ -63,7 +65,7 @@ func Create(in CreateInput) (*plan.Plan, error) {
 	}
 	proc := *in.Spec.Process
 	proc.Terminal = in.Terminal
-	c := &compiler{b: plan.NewBuilder("create " + in.ID), in: in, spec: in.Spec, proc: &proc, dirs: dirs}
+	c := &compiler{b: plan.NewBuilder("create " + in.ID), in: in, spec: in.Spec, proc: &proc, dirs: dirs, create: true}
 	c.registers()
 	for _, topic := range []func() error{
 		c.findNamespaces,
@@ -76,10 +78,7 @@ func Create(in CreateInput) (*plan.Plan, error) {
 		c.isolate,        // child: cut off from the runtime, in its cgroups and namespaces
 		c.makeMounts,     // child: detached
 		c.sysctls,        // child: through a procfs that nobody else has
-		c.enterRoot,      // child: the host's tree is gone
-		c.attachMounts,   // child
-		c.makeDevices,    // child
-		c.makeWorkingDir, // child
+		c.fillRoot,       // child: the host's tree is gone, what is mounted is in place
 		c.console,        // child: needs /dev
 		c.maskPaths,      // child: over what is mounted
 		c.sealRoot,       // child
@@ -96,6 +95,21 @@ func Create(in CreateInput) (*plan.Plan, error) {
 		}
 	}
 	return c.b.Plan(), nil
+}
+
+// fillRoot enters the root and then attaches what belongs in it. With hooks that are to see it from the host's side it is the other way round;
+// targets are looked up within the root either way.
+func (c *compiler) fillRoot() error {
+	topics := []func() error{c.enterRoot, c.attachMounts, c.makeDevices, c.makeWorkingDir}
+	if c.earlyHooks() {
+		topics = []func() error{c.placeRoot, c.attachMounts, c.makeDevices, c.makeWorkingDir, c.createHooks, c.enterRoot}
+	}
+	for _, topic := range topics {
+		if err := topic(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // registers makes those that package run fills in, so that they have the lowest numbers in every plan.

@@ -58,6 +58,9 @@ func environment(env []string) (list []string, noHome bool) {
 
 // candidates are the paths that the command can be at: itself, or in the folders of PATH.
 func (c *compiler) candidates() []string {
+	if c.program != "" {
+		return []string{c.program}
+	}
 	cmd := c.proc.Args[0]
 	if strings.Contains(cmd, "/") {
 		return []string{cmd}
@@ -76,12 +79,20 @@ func (c *compiler) candidates() []string {
 	return list
 }
 
+// command is what errors call the command, "" for a hook: the words from which clients derive 126 and 127 are the container's own.
+func (c *compiler) command() string {
+	if c.program != "" {
+		return ""
+	}
+	return c.proc.Args[0]
+}
+
 // findCommand looks for the command while a failure can still be told as one of the create. It runs with the process's ids.
 func (c *compiler) findCommand() error {
 	c.b.In(plan.Child, plan.Identity)
 	found := c.b.Label()
 	var results []plan.Reg
-	s := plan.Step{Source: "/process/args/0", Command: c.proc.Args[0], Why: "the PATH of the process"}
+	s := plan.Step{Source: "/process/args/0", Command: c.command(), Why: "the PATH of the process"}
 	for _, file := range c.candidates() {
 		if badCommand(file) {
 			return invalid("/process/args/0", "%s leads out of the container", file)
@@ -157,6 +168,7 @@ func (c *compiler) waitAtGate() error {
 	c.home(plan.RegPid)
 	c.b.Add(plan.Step{Op: plan.OpGate, Label: "the container is created"})
 	c.b.In(plan.Parent, plan.Start)
+	c.hooks(hookStartContainer)
 	c.tell("open the gate", "", plan.RegSyncP)
 	c.b.In(plan.Child, plan.Ready)
 	c.hear("wait for the start", "0 is the runtime's death: then this process ends too", plan.RegSyncC, 1)
@@ -212,7 +224,7 @@ func (c *compiler) execute() error {
 	argv, envp := c.b.Vec("argv", c.proc.Args, 0), c.b.Vec(plan.ItemEnv, env, spare)
 	list := c.candidates()
 	for i, file := range list {
-		s := plan.Step{Label: "execute " + file, Source: "/process/args", Command: c.proc.Args[0], Path: file, Why: "execve(2)", Sys: abi.SysExecve,
+		s := plan.Step{Label: "execute " + file, Source: "/process/args", Command: c.command(), Path: file, Why: "execve(2)", Sys: abi.SysExecve,
 			Args: []plan.Arg{c.b.Str(file), plan.A(argv), plan.A(envp)}}
 		if i < len(list)-1 {
 			s.Tolerate = []abi.Errno{abi.ENOENT, abi.ENOTDIR, abi.EACCES}
@@ -220,10 +232,13 @@ func (c *compiler) execute() error {
 		c.b.Add(s)
 	}
 	if len(list) == 0 { // findCommand has failed before; the plan still ends in an execve
-		c.b.Add(plan.Step{Label: "execute nothing", Command: c.proc.Args[0], Sys: abi.SysExecve, Args: []plan.Arg{c.b.Str(c.proc.Args[0]), plan.A(argv), plan.A(envp)}})
+		c.b.Add(plan.Step{Label: "execute nothing", Command: c.command(), Sys: abi.SysExecve, Args: []plan.Arg{c.b.Str(c.proc.Args[0]), plan.A(argv), plan.A(envp)}})
 	}
 	c.b.In(plan.Parent, plan.Start)
 	c.b.Add(plan.Step{Label: "wait until the program is executed", Why: "end of file by close-on-exec", Sys: abi.SysRead, HasWant: true, Want: 0,
 		Args: []plan.Arg{plan.R(c.b.Reg(plan.RegSyncP)), plan.A(c.b.Buf("message", 8)), plan.V(1)}, Save: c.b.Temp("end")})
+	if c.program == "" && c.create {
+		c.hooks(hookPoststart)
+	}
 	return nil
 }

@@ -152,6 +152,14 @@ func (c *compiler) enterRoot() error {
 	c.b.In(plan.Child, plan.Root)
 	source := "/root/path"
 	move := func(why string) {
+		if c.earlyHooks() {
+			c.b.Add(plan.Step{Label: "go to the root", Source: source, Sys: abi.SysFchdir, Args: []plan.Arg{plan.R(c.root)}})
+			if c.in.NoPivot {
+				c.b.Add(plan.Step{Label: "mount the root over the host's", Source: source, Path: c.in.Rootfs, Why: why, Sys: abi.SysMoveMount,
+					Args: []plan.Arg{plan.R(c.root), c.b.Str(""), plan.AtCwd(), c.b.Str("/"), plan.T(abi.MOVE_MOUNT_F_EMPTY_PATH, "MOVE_MOUNT_F_EMPTY_PATH")}})
+			}
+			return
+		}
 		c.b.Add(plan.Step{Label: "mount the root", Source: source, Path: c.in.Rootfs, Why: why, Sys: abi.SysMoveMount,
 			Args: []plan.Arg{plan.R(c.root), c.b.Str(""), plan.AtCwd(), c.b.Str("/"), plan.T(abi.MOVE_MOUNT_F_EMPTY_PATH, "MOVE_MOUNT_F_EMPTY_PATH")}})
 		c.b.Add(plan.Step{Label: "go to the root", Source: source, Sys: abi.SysFchdir, Args: []plan.Arg{plan.R(c.root)}})

@@ -21,13 +21,17 @@ func (c *compiler) lookup(s plan.Step, dst string, flags, resolve uint64, text s
 }
 
 func (c *compiler) lookupInto(s plan.Step, r plan.Reg, dst string, flags, resolve uint64, text string) int {
+	return c.lookupBelow(c.root, s, r, dst, flags, resolve, text)
+}
+
+func (c *compiler) lookupBelow(root plan.Reg, s plan.Step, r plan.Reg, dst string, flags, resolve uint64, text string) int {
 	rel := strings.TrimPrefix(path.Clean("/"+dst), "/")
 	if rel == "" {
 		rel = "."
 	}
 	s.Sys, s.Path, s.Save, s.FD, s.Retry, s.RetryOn = abi.SysOpenat2, dst, r, true, retries, abi.EAGAIN
 	how := c.b.Bytes("open_how "+text, abi.OpenHow(flags|abi.O_CLOEXEC, 0, resolve))
-	s.Args = []plan.Arg{plan.R(c.root), c.b.Str(rel), plan.A(how), plan.V(abi.OpenHowSize)}
+	s.Args = []plan.Arg{plan.R(root), c.b.Str(rel), plan.A(how), plan.V(abi.OpenHowSize)}
 	return c.b.Add(s)
 }
 

@@ -210,6 +210,8 @@ const (
 	CallOOMScore = "oom_score"
 	// CallAdopt takes over the process that the child made by clone3 (CLONE_PARENT): Args[0] is the register of its pid.
 	CallAdopt = "adopt"
+	// CallHook runs hook number Args[1] of the kind Args[0] ("createRuntime") of the container's config.json.
+	CallHook = "hook"
 	// CallMountIn does a classic mount(2) with the working directory Args[0] on this thread only, for options that would be longer than a
 	// page with absolute paths: Args[1:] are mount's five arguments.
 	CallMountIn = "mount_in"

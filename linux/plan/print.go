@@ -72,7 +72,7 @@ func (pr *printer) header() {
 	for i := range pr.p.Data {
 		size += len(pr.p.Data[i].Bytes)
 	}
-	pr.printf( "%s: %d steps, %d of the parent and %d of the child; %d registers, %d bytes of data\n\n",
+	pr.printf("%s: %d steps, %d of the parent and %d of the child; %d registers, %d bytes of data\n\n",
 		pr.p.Name, len(pr.p.Steps), n[Parent], n[Child], max(len(pr.p.Regs)-1, 0), size)
 }
 
@@ -86,7 +86,7 @@ func (pr *printer) number(i int) string {
 
 func (pr *printer) step(i int, verbose bool) {
 	s := &pr.p.Steps[i]
-	pr.printf( "%s %-6s %-*s %s\n", pr.number(i), s.Actor, pr.phase, s.Phase, clean(s.Label))
+	pr.printf("%s %-6s %-*s %s\n", pr.number(i), s.Actor, pr.phase, s.Phase, clean(s.Label))
 	if !verbose {
 		return
 	}
@@ -120,7 +120,7 @@ func (pr *printer) step(i int, verbose bool) {
 
 // line writes an indented line.
 func (pr *printer) line(format string, args ...any) {
-	pr.printf( "%*s %s\n", 2*pr.digits+1, "", clean(fmt.Sprintf(format, args...)))
+	pr.printf("%*s %s\n", 2*pr.digits+1, "", clean(fmt.Sprintf(format, args...)))
 }
 
 // clean quotes a text with control characters: names come from config.json, and must not look like other lines.

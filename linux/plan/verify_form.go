@@ -121,7 +121,8 @@ func (v *verifier) formJump(i int, s *Step, on string, to int) {
 var argCount = map[Op]int{OpCheck: 1, OpMove: 2, OpClone: 1, OpCloseAll: 0, OpGate: 0}
 
 // calls are the functions of OpCall.
-var calls = map[string]bool{CallHome: true, CallIDMap: true, CallUserns: true, CallArmOOM: true, CallAdopt: true, CallMountIn: true, CallOOMScore: true}
+var calls = map[string]bool{CallHome: true, CallIDMap: true, CallUserns: true, CallArmOOM: true, CallAdopt: true, CallMountIn: true, CallOOMScore: true,
+	CallHook: true}
 
 func (v *verifier) formArgs(i int, s *Step) {
 	if n, ok := argCount[s.Op]; ok && len(s.Args) != n {

@@ -28,7 +28,10 @@ type engine struct {
 	fds        map[plan.Reg]bool
 	undo       []*plan.Undo
 	oom        OOM
-	next       int // the parent goes on here
+	next       int             // the parent goes on here
+	ctx        context.Context // of run
+	// hook runs a hook of the container that is being made or started.
+	hook func(ctx context.Context, kind string, i int) error
 }
 
 // newEngine lowers p. The engine owns the descriptors in inputs from here on, whatever comes.
@@ -105,6 +108,7 @@ func (e *engine) run(ctx context.Context) error {
 }
 
 func (e *engine) steps(ctx context.Context) error {
+	e.ctx = ctx
 	if e.proc != nil { // behind the gate
 		defer e.killOn(ctx)()
 	}
@@ -174,6 +178,9 @@ func (e *engine) step(i int, s *plan.Step) (int, error) {
 				if err := e.childError(); err != nil {
 					return 0, err
 				}
+			}
+			if s.Op == plan.OpCall && errno == abi.EIO && detail != "" {
+				errno = 0 // no errno of the kernel's: the words say it
 			}
 			return 0, e.stepError(i, errno, detail)
 		}

@@ -102,7 +102,7 @@ func TestKilledShim(t *testing.T) {
 		if err := children.WaitCommand(cmd); err == nil || cmd.ProcessState.ExitCode() != -1 && cmd.ProcessState.ExitCode() != notReached {
 			t.Fatalf("step %d %q: the shim was not killed: %v", i, p.Steps[i].Label, err)
 		}
-		if _, err := Cleanup(t.Context(), bundle); err != nil {
+		if _, err := Cleanup(t.Context(), bundle, t.Logf); err != nil {
 			t.Errorf("step %d %q: clean-up: %v", i, p.Steps[i].Label, err)
 		}
 		noTrace(t, before, bundle)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +37,8 @@ type Deps struct {
 	Facts facts.Facts
 	// ArmOOM starts to watch the memory cgroup at that path.
 	ArmOOM func(memoryCgroup string) (OOM, error)
+	// Log takes what is not an error of a request, such as a poststop hook that failed. nil: nobody.
+	Log func(format string, args ...any)
 	// Fault, for tests, may replace a plan before it runs. nil in production.
 	Fault func(p *plan.Plan) *plan.Plan
 }
@@ -101,6 +104,8 @@ type Container struct {
 	cg    cgroup.Cgroup
 	oom   OOM
 	keep  Request
+
+	stopped sync.Once // the poststop hooks
 }
 
 // Process is a process of a container.
@@ -138,7 +143,9 @@ func Create(ctx context.Context, deps *Deps, r Request) (*Container, error) {
 		return nil, err
 	}
 	if err := c.build(ctx, p); err != nil {
-		return nil, errors.Join(err, c.state.remove())
+		err = errors.Join(err, c.state.remove())
+		c.state.poststop(ctx, s, deps.Log)
+		return nil, err
 	}
 	return c, nil
 }
@@ -172,6 +179,7 @@ func (c *Container) build(ctx context.Context, p *plan.Plan) error {
 	if err != nil {
 		return err
 	}
+	e.hook = func(ctx context.Context, kind string, i int) error { return c.runHook(ctx, e.proc, kind, i) }
 	if err := e.run(ctx); err != nil {
 		return err
 	}
@@ -290,31 +298,36 @@ func (c *Container) Exec(ctx context.Context, r ExecRequest) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
 	}
-	inputs, err := standardInputs(r.Terminal, r.Stdio)
+	return c.execPlan(ctx, c.init.Child, p, "exec "+r.ExecID+" in", r.Terminal, r.Stdio)
+}
+
+// execPlan carries out the plan of a further process.
+func (c *Container) execPlan(ctx context.Context, init *children.Child, p *plan.Plan, action string, terminal bool, stdio [3]*os.File) (*Process, error) {
+	inputs, err := standardInputs(terminal, stdio)
 	if err != nil {
-		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
+		return nil, fmt.Errorf("%s %s: %w", action, c.state.ID, err)
 	}
 	initFD := -1
-	err = c.init.Do(func(pidfd int) (err error) {
+	err = init.Do(func(pidfd int) (err error) {
 		initFD, err = unix.FcntlInt(uintptr(pidfd), unix.F_DUPFD_CLOEXEC, 3)
 		return err
 	})
 	if err != nil {
 		closeAll(inputs)
-		return nil, fmt.Errorf("exec %s in %s: the container has ended: %w", r.ExecID, c.state.ID, errdefs.ErrFailedPrecondition)
+		return nil, fmt.Errorf("%s %s: the container has ended: %w", action, c.state.ID, errdefs.ErrFailedPrecondition)
 	}
 	inputs[plan.RegInit] = initFD
-	e, err := newEngine(c.state.ID, "exec "+r.ExecID+" in", p, c.deps, inputs)
+	e, err := newEngine(c.state.ID, action, p, c.deps, inputs)
 	if err != nil {
 		return nil, err
 	}
 	if reg := p.Reg(plan.RegInitPid); reg != 0 {
-		e.im.SetReg(reg, int64(c.init.Pid()))
+		e.im.SetReg(reg, int64(init.Pid()))
 	}
 	if err := e.run(ctx); err != nil {
 		return nil, err
 	}
-	proc, err := e.process(r.Terminal)
+	proc, err := e.process(terminal)
 	if err != nil {
 		return nil, errors.Join(err, e.abort())
 	}
@@ -333,7 +346,11 @@ func (c *Container) Delete(ctx context.Context) error {
 	if c.oom != nil {
 		_ = c.oom.Close()
 	}
-	return c.state.cleanup(ctx, c.cg)
+	if err := c.state.cleanup(ctx, c.cg); err != nil {
+		return err
+	}
+	c.stopped.Do(func() { c.state.poststop(ctx, c.spec, c.deps.Log) })
+	return nil
 }
 
 // PrivatePidNamespace says whether the kernel itself kills the rest when init exits: it does when init is the first process of its

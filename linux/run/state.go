@@ -107,8 +107,8 @@ func LoadState(bundle string) (*State, error) {
 }
 
 // Cleanup removes what a container left whose shim is gone: processes, cgroups, mounts, the state. A bundle without a state has
-// nothing of ours but perhaps the rootfs mount. It returns the pid of init, 0 when there was none. Idempotent.
-func Cleanup(ctx context.Context, bundle string) (pid int, err error) {
+// nothing of ours but perhaps the rootfs mount. log, which may be nil, hears of poststop hooks that fail. It returns the pid of init, 0 when there was none. Idempotent.
+func Cleanup(ctx context.Context, bundle string, log func(format string, args ...any)) (pid int, err error) {
 	s, err := LoadState(bundle)
 	if errors.Is(err, errdefs.ErrNotFound) {
 		return 0, unmountAll(filepath.Join(bundle, "rootfs"))
@@ -123,7 +123,13 @@ func Cleanup(ctx context.Context, bundle string) (pid int, err error) {
 	if err != nil {
 		return s.Pid, err
 	}
-	return s.Pid, s.cleanup(ctx, cg)
+	if err := s.cleanup(ctx, cg); err != nil {
+		return s.Pid, err
+	}
+	if spec, err := LoadSpec(bundle); err == nil {
+		s.poststop(ctx, spec, log)
+	}
+	return s.Pid, nil
 }
 
 func (s *State) cleanup(ctx context.Context, cg cgroup.Cgroup) error {

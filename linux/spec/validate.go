@@ -59,6 +59,7 @@ func Validate(s *specs.Spec, o Options) error {
 	}
 	p.hostnames(s)
 	p.mounts(s)
+	p.hooks(s.Hooks)
 	return p.err()
 }
 

@@ -63,7 +63,10 @@ func TestRules(t *testing.T) {
 		{`{"solaris": {"milestone": "x"}}`, "/solaris: is not for Linux"},
 		{`{"vm": {"kernel": {"path": "/k"}}}`, "/vm: is not for Linux"},
 		{`{"zos": {"namespaces": [{"type": "pid"}]}}`, "/zos: is not for Linux"},
-		{`{"hooks": {"poststop": [{"path": "/x"}]}}`, "*/hooks: is not carried out yet"},
+		{`{"hooks": {"poststop": [{"path": "/x", "args": ["x", "y"], "env": ["A=b"], "timeout": 3}]}}`, ""},
+		{`{"hooks": {"createRuntime": [{"path": "/x"}, {}]}}`, "/hooks/createRuntime/1/path: is missing"},
+		{`{"hooks": {"startContainer": [{"path": "x"}]}}`, "/hooks/startContainer/0/path: \"x\" is not an absolute path"},
+		{`{"hooks": {"poststart": [{"path": "/x", "timeout": 0}]}}`, "/hooks/poststart/0/timeout: 0 is not in 1 to 3600 seconds"},
 		{`{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}}}`, "*/linux/seccomp: is not carried out yet"},
 		{`{"annotations": {"org.systemd.property.TimeoutStopUSec": "1"}}`, "*/annotations/org.systemd.property.TimeoutStopUSec: is not carried out yet"},
 		{`{"annotations": {"io.kubernetes.cri.sandbox-id": "x"}}`, ""},
@@ -211,7 +214,7 @@ func TestRules(t *testing.T) {
 }
 
 func TestAllProblems(t *testing.T) {
-	s, err := Parse([]byte(`{"hooks": {"prestart": [{"path": "/x"}]}, "process": {"args": ["a"]}}`))
+	s, err := Parse([]byte(`{"annotations": {"org.systemd.property.X": "1"}, "process": {"args": ["a"]}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +223,7 @@ func TestAllProblems(t *testing.T) {
 	if !errors.As(err, &list) || len(list) != 5 {
 		t.Fatalf("got %v", err)
 	}
-	if list[4].Pointer != "/hooks" {
+	if list[4].Pointer != "/annotations/org.systemd.property.X" {
 		t.Errorf("what is not carried out comes last: %v", err)
 	}
 	if strings.Contains(err.Error(), "\n") {
