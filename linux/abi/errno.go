@@ -285,5 +285,5 @@ var errnoTable = [...]struct{ name, text string }{
 	EOWNERDEAD:      {"EOWNERDEAD", "owner died"},
 	ENOTRECOVERABLE: {"ENOTRECOVERABLE", "state not recoverable"},
 	ERFKILL:         {"ERFKILL", "operation not possible due to RF-kill"},
-	EHWPOISON:       {"EHWPOISON", "errno 133"},
+	EHWPOISON:       {"EHWPOISON", "memory page has hardware error"},
 }
