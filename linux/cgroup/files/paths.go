@@ -15,7 +15,7 @@ import (
 
 // Dir is the container's directory in one hierarchy.
 type Dir struct {
-	Controllers []string `json:"controllers,omitempty"` // of the hierarchy; none for v2
+	Controllers []string `json:"controllers,omitempty"` // of the hierarchy; for v2 those that are available
 	Mount       string   `json:"mount"`                 // where the hierarchy is mounted
 	Path        string   `json:"path"`                  // absolute
 	Own         string   `json:"own"`                   // absolute directory of our own cgroup there
@@ -39,7 +39,7 @@ func (d Dir) Parents() []string {
 }
 
 // Paths returns the container's directories. An absolute cgroupsPath is below each hierarchy's mount point, a relative one below our own
-// cgroup, and the empty one is /<namespace>/<id> (runtime-spec, config-linux.md, "Cgroups Path"). ".." does not lead out of the mount.
+// cgroup (v2: beside it), and the empty one is /<namespace>/<id> (runtime-spec, config-linux.md, "Cgroups Path"). ".." does not lead out of the mount.
 func Paths(c facts.Cgroup, cgroupsPath, namespace, id string) ([]Dir, error) {
 	if strings.Count(cgroupsPath, ":") == 2 && !strings.HasPrefix(cgroupsPath, "/") {
 		return nil, fmt.Errorf("/linux/cgroupsPath: %q is of the systemd cgroup driver, which is not supported yet: %w", cgroupsPath, errdefs.ErrNotImplemented)
@@ -60,6 +60,9 @@ func Paths(c facts.Cgroup, cgroupsPath, namespace, id string) ([]Dir, error) {
 		base := h.Mount
 		if !path.IsAbs(rel) {
 			base = own
+			if h.Unified && own != h.Mount {
+				base = path.Dir(own) // we are in own, and a cgroup with processes cannot give controllers to children (cgroups(7))
+			}
 		}
 		dirs = append(dirs, Dir{Controllers: h.Controllers, Mount: h.Mount, Own: own, Unified: h.Unified, Path: path.Join(base, path.Clean("/"+rel))})
 	}

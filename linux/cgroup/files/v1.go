@@ -27,6 +27,7 @@ type Write struct {
 	Source      string // JSON pointer into config.json
 	Label       string
 	When        When
+	V2Only
 }
 
 // resources collects the writes of one LinuxResources.
