@@ -58,7 +58,11 @@ func privateMounts() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make the mounts private: %w", err)
 	}
-	return syscall.Exec("/proc/self/exe", os.Args, append(os.Environ(), envPrivate+"=1"))
+	path, err := os.Executable() // by its path: /proc/self/exe would be the file on the mount of the namespace that we left
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(path, os.Args, append(os.Environ(), envPrivate+"=1"))
 }
 
 // warmUp makes the runtime open what it keeps (its poller).

@@ -4,7 +4,6 @@ package self
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,11 +16,13 @@ func (f file) Close() error { return unix.Close(f.fd) }
 // viewFD is above every descriptor that exec.Cmd moves about in the child.
 const viewFD = 64
 
+// exe is, in whatever process opens or executes it, that process's program (proc_pid_exe(5)).
+const exe = "/proc/self/exe"
+
 // ReadOnly returns a path by which this program can be executed until the Closer is closed: that of its own file on a read-only mount which is in no
 // mount namespace. A process that is traced out of a container reaches /proc/PID/exe, but cannot open it for writing, nor change that mount
-// (CVE-2019-5736). No copy is made. Where the kernel does not let us mount, it is the plain path.
+// (CVE-2019-5736). No copy is made. Where the kernel does not let us mount, it is the plain file.
 func ReadOnly() (string, io.Closer, error) {
-	const exe = "/proc/self/exe"
 	tree, err := unix.OpenTree(unix.AT_FDCWD, exe, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
 		return plain()
@@ -38,10 +39,5 @@ func ReadOnly() (string, io.Closer, error) {
 	return fmt.Sprintf("/proc/self/fd/%d", fd), file{fd}, nil
 }
 
-func plain() (string, io.Closer, error) {
-	path, err := os.Executable()
-	if err != nil {
-		return "", nil, err
-	}
-	return path, io.NopCloser(nil), nil
-}
+// plain is right for a program that was itself executed by a view, too: such a file has no path.
+func plain() (string, io.Closer, error) { return exe, io.NopCloser(nil), nil }
