@@ -22,6 +22,7 @@ func features() ([]byte, error) {
 	slices.Sort(options)
 	data, err := json.Marshal(ocifeatures.Features{
 		OCIVersionMin: "1.0.0", OCIVersionMax: specs.Version, MountOptions: options,
+		Hooks: []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
 		Linux: &ocifeatures.Linux{
 			Namespaces: []string{"cgroup", "ipc", "mount", "network", "pid", "user", "uts"}, Capabilities: caps,
 			Cgroup:          &ocifeatures.Cgroup{V1: &yes, V2: &no, Systemd: &no, SystemdUser: &no, Rdma: &yes},
@@ -29,7 +30,7 @@ func features() ([]byte, error) {
 			Apparmor:        &ocifeatures.Apparmor{Enabled: &no},
 			Selinux:         &ocifeatures.Selinux{Enabled: &no},
 			IntelRdt:        &ocifeatures.IntelRdt{Enabled: &no},
-			MountExtensions: &ocifeatures.MountExtensions{IDMap: &ocifeatures.IDMap{Enabled: &no}},
+			MountExtensions: &ocifeatures.MountExtensions{IDMap: &ocifeatures.IDMap{Enabled: &yes}},
 			NetDevices:      &ocifeatures.NetDevices{Enabled: &no},
 		},
 	})

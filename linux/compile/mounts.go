@@ -22,6 +22,7 @@ type mount struct {
 	reg    plan.Reg // the detached mount
 	stat   plan.Ref // of a bind's source
 	binds  []bindOf // type cgroup: what is mounted inside
+	userns plan.Reg // with the mappings of an idmapped mount, or 0
 }
 
 // openSources makes, as the parent with the host's rights, a detached copy of every tree that the child mounts: the root and the sources of
@@ -73,17 +74,15 @@ func (c *compiler) openSource(i int) error {
 	}
 	c.mounts = append(c.mounts, mt)
 	switch {
-	case mt.opt.TmpCopyUp:
-		return refuse(mt.source+"/options", "tmpcopyup")
 	case mt.opt.Remount:
-		return refuse(mt.source+"/options", "remount")
+		return nil
 	case mt.dst == "/":
 		return invalid(mt.source+"/destination", "the root cannot be mounted over")
 	case m.Type == "cgroup" || m.Type == "cgroup2":
 		c.openCgroupBinds(mt)
 		return nil
 	case !mt.opt.Bind:
-		return nil
+		return c.openIDMap(mt)
 	}
 	if err := overProc(mt); err != nil {
 		return err
@@ -96,7 +95,11 @@ func (c *compiler) openSource(i int) error {
 	}
 	mt.stat = c.statOf(plan.Step{Label: "look at " + from, Source: mt.source, Path: from}, mt.reg, from)
 	c.attributes(mt, from)
-	return c.idmap(mt)
+	if err := c.openIDMap(mt); err != nil {
+		return err
+	}
+	c.idmap(mt)
+	return nil
 }
 
 // procFiles are the files of procfs over which files may be mounted (LXCFS and the like; runc has the same list).
@@ -177,30 +180,6 @@ func attrText(set, clr uint64) string {
 	return strings.Join(names, "|")
 }
 
-// idmap maps the ids of a bind mount (mount_setattr(2), MOUNT_ATTR_IDMAP).
-func (c *compiler) idmap(mt *mount) error {
-	if len(mt.m.UIDMappings) == 0 && len(mt.m.GIDMappings) == 0 {
-		if mt.opt.IDMap {
-			return refuse(mt.source+"/options", "idmap without mappings of its own")
-		}
-		return nil
-	}
-	uids, gids := string(spec.IDMap(mt.m.UIDMappings)), string(spec.IDMap(mt.m.GIDMappings))
-	ns := c.b.Temp("userns")
-	c.b.Add(plan.Step{Label: "make a user namespace with the mappings", Source: mt.source + "/uidMappings", Op: plan.OpCall, Call: plan.CallUserns,
-		Args: []plan.Arg{c.b.Str(uids), c.b.Str(gids)}, Save: ns, FD: true})
-	attr := c.b.Bytes("mount_attr IDMAP "+mt.source, abi.MountAttr(abi.MOUNT_ATTR_IDMAP, 0, 0))
-	c.b.Add(plan.Step{Label: "put it into the attributes", Op: plan.OpMove, Args: []plan.Arg{plan.R(ns), plan.AtOff(attr, abi.MountAttrUserns)}})
-	flags, text := uint64(abi.AT_EMPTY_PATH), "AT_EMPTY_PATH"
-	if mt.opt.RIDMap {
-		flags, text = flags|abi.AT_RECURSIVE, text+"|AT_RECURSIVE"
-	}
-	c.b.Add(plan.Step{Label: "map the ids of " + mt.m.Source, Source: mt.source + "/uidMappings", Path: mt.m.Source, Why: "mount_setattr(2), ID-mapped mounts",
-		Sys: abi.SysMountSetattr, Args: []plan.Arg{plan.R(mt.reg), c.b.Str(""), plan.T(flags, text), plan.A(attr), plan.V(abi.MountAttrSize)}})
-	c.close(ns, "the user namespace")
-	return nil
-}
-
 // makeMounts makes every new file system, detached, while the host's tree is still there.
 func (c *compiler) makeMounts() error {
 	c.b.In(plan.Child, plan.Mounts)
@@ -208,6 +187,7 @@ func (c *compiler) makeMounts() error {
 		Args: []plan.Arg{plan.AtCwd(), c.b.Str("/"), plan.T(abi.AT_RECURSIVE, "AT_RECURSIVE"), plan.A(c.b.Bytes("mount_attr MS_PRIVATE", abi.MountAttr(0, 0, abi.MS_PRIVATE))), plan.V(abi.MountAttrSize)}})
 	for _, mt := range c.mounts {
 		switch {
+		case mt.opt.Remount:
 		case mt.m.Type == "cgroup" || mt.m.Type == "cgroup2":
 			opt := mt.opt
 			opt.Set &^= abi.MOUNT_ATTR_RDONLY // only when the hierarchies are in it
@@ -223,13 +203,11 @@ func (c *compiler) makeMounts() error {
 					return refuse(fmt.Sprintf("%s/options/%d", mt.source, d.Index), "a value longer than %d bytes", fsconfigLimit-1)
 				}
 			}
-			if len(mt.m.UIDMappings) > 0 {
-				return refuse(mt.source+"/uidMappings", "mappings on a file system of type %s", mt.m.Type)
-			}
 			mt.reg = c.newFS(s, mt.m.Type, src, mt.opt.Data, mt.opt, mt.source)
 			if len(mt.opt.Propagation) > 0 {
 				c.attributes(&mount{source: mt.source, reg: mt.reg, opt: spec.MountOptions{Propagation: mt.opt.Propagation}}, mt.dst)
 			}
+			c.idmap(mt)
 		}
 	}
 	return nil
@@ -284,6 +262,10 @@ var superFlags = []struct {
 func (c *compiler) attachMounts() error {
 	c.b.In(plan.Child, plan.Mounts)
 	for _, mt := range c.mounts {
+		if mt.opt.Remount {
+			c.remount(mt)
+			continue
+		}
 		s := plan.Step{Label: "mount on " + mt.dst, Source: mt.source, Path: mt.dst}
 		kind := dirTarget
 		if mt.stat != 0 {
@@ -295,6 +277,7 @@ func (c *compiler) attachMounts() error {
 		} else {
 			at = c.target(s, mt.dst, kind)
 		}
+		c.copyUp(mt)
 		c.attach(s, mt.reg, at)
 		c.close(at, mt.dst)
 		if mt.binds != nil {

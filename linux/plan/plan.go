@@ -212,6 +212,9 @@ const (
 	CallAdopt = "adopt"
 	// CallHook runs hook number Args[1] of the kind Args[0] ("createRuntime") of the container's config.json.
 	CallHook = "hook"
+	// CallCopyUp copies the tree at path Args[1] below the root Args[0] into the detached mount whose descriptor, of the child, is in Args[2]. Args[3]: 1
+	// leaves owner and mode of the mount's own folder; Args[4] and Args[5] are the container's uid_map and gid_map, "" for none.
+	CallCopyUp = "copy_up"
 	// CallMountIn does a classic mount(2) with the working directory Args[0] on this thread only, for options that would be longer than a
 	// page with absolute paths: Args[1:] are mount's five arguments.
 	CallMountIn = "mount_in"

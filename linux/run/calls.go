@@ -38,6 +38,8 @@ func (e *engine) call(s *plan.Step) (int64, string) {
 		return errnoOf(e.adopt(int(e.im.Value(s.Args[0]))))
 	case plan.CallOOMScore:
 		return errnoOf(writeOOMScore(int(e.im.Value(s.Args[0])), int(int64(e.im.Value(s.Args[1])))))
+	case plan.CallCopyUp:
+		return errnoOf(e.copyUp(s))
 	case plan.CallHook:
 		return errnoOf(e.hook(e.ctx, e.text(s.Args[0]), int(e.im.Value(s.Args[1]))))
 	case plan.CallMountIn:

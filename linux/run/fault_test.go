@@ -28,6 +28,13 @@ var topics = map[string]struct {
 		s.Linux.UIDMappings = []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
 		s.Linux.GIDMappings = s.Linux.UIDMappings
 	}},
+	"mounts": {edit: func(s *specs.Spec) {
+		maps := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 5, Size: 1}}
+		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/bin", Type: "tmpfs", Source: "tmpfs", Options: []string{"tmpcopyup"}},
+			specs.Mount{Destination: "/run", Type: "tmpfs", Options: []string{"remount", "size=1m", "ro"}},
+			specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", UIDMappings: maps, GIDMappings: maps},
+			specs.Mount{Destination: "/home", Type: "bind", Source: "/var/tmp", Options: []string{"rbind", "rro", "ridmap"}, UIDMappings: maps, GIDMappings: maps})
+	}},
 	"hooks": {edit: func(s *specs.Spec) {
 		hook := []specs.Hook{{Path: "/bin/true"}}
 		s.Hooks = &specs.Hooks{CreateRuntime: hook, CreateContainer: hook, StartContainer: []specs.Hook{{Path: "/bin/true"}}, Poststart: hook, Poststop: hook}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ func takeTrace(t testing.TB, dir string) trace {
 		tr["mounts"] = append(tr["mounts"], strings.Fields(line)[4])
 	}
 	walk(t, "/sys/fs/cgroup", func(path string, d fs.DirEntry) {
-		if d.IsDir() && !strings.Contains(path, "/shim-test") && !strings.Contains(path, "/shim-oom") { // those of other packages' tests
+		if d.IsDir() && !others(path) {
 			tr["cgroups"] = append(tr["cgroups"], path)
 		}
 	})
@@ -54,6 +55,15 @@ func takeTrace(t testing.TB, dir string) trace {
 		slices.Sort(list)
 	}
 	return tr
+}
+
+// others says that a cgroup is of a test that runs beside this one.
+func others(path string) bool {
+	_, mine, ours := strings.Cut(path, "/shim-run-test/")
+	if ours {
+		return !strings.HasPrefix(mine, strconv.Itoa(os.Getpid())+"-")
+	}
+	return strings.Contains(path, "/shim-") || strings.Contains(path, "/default")
 }
 
 func walk(t testing.TB, dir string, f func(string, fs.DirEntry)) {

@@ -88,8 +88,12 @@ var carriedOut = []fieldRule{
 	{"/mounts/*/type", carried, ""},
 	{"/mounts/*/source", carried, ""},
 	{"/mounts/*/options", carried, ""},
-	{"/mounts/*/uidMappings", later, ""},
-	{"/mounts/*/gidMappings", later, ""},
+	{"/mounts/*/uidMappings/*/containerID", carried, ""},
+	{"/mounts/*/uidMappings/*/hostID", carried, ""},
+	{"/mounts/*/uidMappings/*/size", carried, ""},
+	{"/mounts/*/gidMappings/*/containerID", carried, ""},
+	{"/mounts/*/gidMappings/*/hostID", carried, ""},
+	{"/mounts/*/gidMappings/*/size", carried, ""},
 
 	{"/linux/uidMappings/*/containerID", carried, ""},
 	{"/linux/uidMappings/*/hostID", carried, ""},
@@ -173,16 +177,3 @@ var carriedOut = []fieldRule{
 
 // refusedAnnotations are beginnings of annotations that ask the runtime for something which is not carried out yet.
 var refusedAnnotations = []string{"org.systemd.property."}
-
-// refusedOptions are mount options that are not carried out yet.
-func refusedOption(m *MountOptions) string {
-	switch {
-	case m.Remount:
-		return "remount"
-	case m.RIDMap:
-		return "ridmap"
-	case m.IDMap:
-		return "idmap"
-	}
-	return ""
-}

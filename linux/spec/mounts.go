@@ -43,9 +43,6 @@ func (p *problems) mount(here string, m *specs.Mount) {
 		p.bad(at(here, "options", oe.Index), "%q: %s", oe.Option, oe.Msg)
 		return
 	}
-	if word := refusedOption(&o); word != "" {
-		p.cannot(here+"/options", "%s is not carried out yet", word)
-	}
 	if len(m.UIDMappings) > 0 != (len(m.GIDMappings) > 0) {
 		p.bad(here+"/uidMappings", "both mappings or none")
 	}
@@ -53,6 +50,12 @@ func (p *problems) mount(here string, m *specs.Mount) {
 	p.mapping(here+"/gidMappings", m.GIDMappings)
 	if o.TmpCopyUp && (m.Type != "tmpfs" || o.Bind) {
 		p.bad(here+"/options", "tmpcopyup is for tmpfs alone")
+	}
+	if o.Remount {
+		if o.IDMap || len(m.UIDMappings) > 0 || o.TmpCopyUp {
+			p.bad(here+"/options", "remount changes a mount that is there: neither mappings nor tmpcopyup go with it")
+		}
+		return
 	}
 	if o.Bind {
 		p.bind(here, m, &o)
