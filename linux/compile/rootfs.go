@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 
 	"example.io/shim/linux/abi"
@@ -29,16 +30,18 @@ func (c *compiler) mountRootfs() error {
 func (c *compiler) rootfsMount(i int, m Mount) error {
 	source := fmt.Sprintf("/rootfs/%d", i)
 	var opts []string
+	var w rootfsWords
 	for n, o := range m.Options {
-		switch {
-		case strings.HasPrefix(o, "X-containerd."): // containerd's word to itself
-		case o == "loop":
-			return refuse(fmt.Sprintf("%s/options/%d", source, n), "loop devices for the root file system")
-		case strings.HasPrefix(o, "uidmap="), strings.HasPrefix(o, "gidmap="):
-			return refuse(fmt.Sprintf("%s/options/%d", source, n), "idmapped mounts as the root file system")
-		default:
+		ours, err := w.take(o)
+		if err != nil {
+			return invalid(fmt.Sprintf("%s/options/%d", source, n), "%v", err)
+		}
+		if !ours {
 			opts = append(opts, o)
 		}
+	}
+	if (w.uids == "") != (w.gids == "") {
+		return invalid(source+"/options", "uidmap and gidmap go together")
 	}
 	p, err := spec.ParseMountOptions(opts)
 	if err != nil {
@@ -56,11 +59,88 @@ func (c *compiler) rootfsMount(i int, m Mount) error {
 	s := plan.Step{Label: fmt.Sprintf("mount the root file system (%s)", m.Type), Source: source, Path: target, Why: "mount(2)",
 		Undo: &plan.Undo{Label: "unmount", Path: target, Sys: abi.SysUmount2,
 			Args: []plan.Arg{c.b.Str(target), plan.T(abi.MNT_DETACH|umountNofollow, "MNT_DETACH|UMOUNT_NOFOLLOW")}}}
+	if w.uids != "" {
+		c.mapRootfs(s, m, target, p, strings.Join(data, ","), plan.T(flags, text), w)
+		return nil
+	}
+	if w.loop {
+		s.Op, s.Call, s.Why = plan.OpCall, plan.CallMountLoop, "loop(4)"
+		s.Args = []plan.Arg{c.b.Str(m.Source), c.b.Str(target), c.b.Str(m.Type), plan.T(flags, text), c.b.Str(strings.Join(data, ","))}
+		c.b.Add(s)
+		return nil
+	}
 	if p.Bind {
 		c.bindRootfs(s, m, target, p, flags, text)
 		return nil
 	}
 	return c.newRootfs(s, m, target, strings.Join(data, ","), flags, text)
+}
+
+// rootfsWords are the options of containerd's that mount(2) does not know.
+type rootfsWords struct {
+	uids, gids string // contents of uid_map and gid_map
+	loop       bool
+}
+
+// take says whether an option is one of these words.
+func (w *rootfsWords) take(o string) (bool, error) {
+	key, value, _ := strings.Cut(o, "=")
+	var err error
+	switch {
+	case strings.HasPrefix(o, "X-containerd."): // its word to itself
+	case o == "loop":
+		w.loop = true
+	case key == "uidmap":
+		w.uids, err = mapLines(value)
+	case key == "gidmap":
+		w.gids, err = mapLines(value)
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+// mapLines makes "0:100000:65536,…" (id inside, id outside, number) the content of a uid_map.
+func mapLines(value string) (string, error) {
+	var b strings.Builder
+	for one := range strings.SplitSeq(value, ",") {
+		f := strings.Split(one, ":")
+		for _, n := range f {
+			if _, err := strconv.ParseUint(n, 10, 32); err != nil || len(f) != 3 {
+				return "", fmt.Errorf("%q is not INSIDE:OUTSIDE:NUMBER", one)
+			}
+		}
+		b.WriteString(strings.Join(f, " ") + "\n")
+	}
+	return b.String(), nil
+}
+
+// mapRootfs mounts an idmapped root file system: a bind as such, an overlay with its lower layers idmapped (overlayfs itself cannot be).
+func (c *compiler) mapRootfs(s plan.Step, m Mount, target string, p spec.MountOptions, data string, flags plan.Arg, w rootfsWords) {
+	ns := c.usernsOf(s.Source, w.uids, w.gids)
+	if !p.Bind {
+		s.Op, s.Call, s.Why = plan.OpCall, plan.CallMountMapped, "overlayfs takes idmapped layers (Linux 5.19)"
+		s.Args = []plan.Arg{plan.R(ns), c.b.Str(m.Source), c.b.Str(target), c.b.Str(m.Type), flags, c.b.Str(data)}
+		c.b.Add(s)
+		c.close(ns, "the user namespace")
+		return
+	}
+	tree := c.b.Temp("tree")
+	t := plan.Step{Label: "copy the mounts of " + m.Source, Source: s.Source, Path: m.Source, Why: "open_tree(2)", Sys: abi.SysOpenTree, Save: tree, FD: true}
+	bits, text := uint64(abi.OPEN_TREE_CLONE|abi.OPEN_TREE_CLOEXEC), "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC"
+	if p.Recursive {
+		bits, text = bits|abi.AT_RECURSIVE, text+"|AT_RECURSIVE"
+	}
+	t.Args = []plan.Arg{plan.AtCwd(), c.b.Str(m.Source), plan.T(bits, text)}
+	c.b.Add(t)
+	mt := &mount{source: s.Source, reg: tree, opt: p}
+	c.attributes(mt, m.Source)
+	c.setIDMap(plan.Step{Label: "map the ids of the root file system", Source: s.Source, Path: m.Source}, tree, ns, false)
+	c.close(ns, "the user namespace")
+	s.Sys, s.Why = abi.SysMoveMount, "move_mount(2)"
+	s.Args = []plan.Arg{plan.R(tree), c.b.Str(""), plan.AtCwd(), c.b.Str(target), plan.T(abi.MOVE_MOUNT_F_EMPTY_PATH, "MOVE_MOUNT_F_EMPTY_PATH")}
+	c.b.Add(s)
+	c.close(tree, m.Source)
 }
 
 func (c *compiler) bindRootfs(s plan.Step, m Mount, target string, p spec.MountOptions, flags uint64, text string) {

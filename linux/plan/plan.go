@@ -218,4 +218,8 @@ const (
 	// CallMountIn does a classic mount(2) with the working directory Args[0] on this thread only, for options that would be longer than a
 	// page with absolute paths: Args[1:] are mount's five arguments.
 	CallMountIn = "mount_in"
+	// CallMountMapped mounts an overlay whose lower layers get the maps of the user namespace Args[0]: Args[1:] are mount's five arguments.
+	CallMountMapped = "mount_mapped"
+	// CallMountLoop mounts the file system in a file, through a loop device that goes with the mount: Args are mount's five arguments.
+	CallMountLoop = "mount_loop"
 )

@@ -83,6 +83,9 @@ var makers = map[abi.Sys]int{
 	abi.SysMkdirat: 0, abi.SysMknodat: 0, abi.SysSymlinkat: 1, abi.SysRenameat2: 2, abi.SysMoveMount: 2, abi.SysMount: -1, abi.SysOpenat: 0,
 }
 
+// mountCalls are the functions that mount, with the argument that holds the flags.
+var mountCalls = map[string]int{CallMountIn: 4, CallMountMapped: 4, CallMountLoop: 3}
+
 // parentSteps checks that what the parent makes can be taken back.
 func (v *verifier) parentSteps() {
 	for _, i := range v.steps[Parent] {
@@ -90,8 +93,8 @@ func (v *verifier) parentSteps() {
 		if s.Undo != nil || s.Stays != "" {
 			continue
 		}
-		if s.Op == OpCall && s.Call == CallMountIn {
-			if flags, ok := imm(s, 4); !ok || !mountsNothing(flags) {
+		if n, mounts := mountCalls[s.Call]; s.Op == OpCall && mounts {
+			if flags, ok := imm(s, n); !ok || !mountsNothing(flags) {
 				v.fail("undo", i, "mounts, and has no undo")
 			}
 		}

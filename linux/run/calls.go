@@ -38,6 +38,10 @@ func (e *engine) call(s *plan.Step) (int64, string) {
 		return errnoOf(e.adopt(int(e.im.Value(s.Args[0]))))
 	case plan.CallOOMScore:
 		return errnoOf(writeOOMScore(int(e.im.Value(s.Args[0])), int(int64(e.im.Value(s.Args[1])))))
+	case plan.CallMountMapped:
+		return errnoOf(mountMapped(int(e.im.Value(s.Args[0])), e.text(s.Args[1]), e.text(s.Args[2]), e.text(s.Args[3]), uintptr(e.im.Value(s.Args[4])), e.text(s.Args[5])))
+	case plan.CallMountLoop:
+		return errnoOf(mountLoop(e.text(s.Args[0]), e.text(s.Args[1]), e.text(s.Args[2]), uintptr(e.im.Value(s.Args[3])), e.text(s.Args[4])))
 	case plan.CallCopyUp:
 		return errnoOf(e.copyUp(s))
 	case plan.CallHook:
