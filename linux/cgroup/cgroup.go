@@ -32,17 +32,25 @@ type Cgroup interface {
 
 // State says where a cgroup is, for another process that loads it.
 type State struct {
-	Version int         `json:"version"` // 1
-	Dirs    []files.Dir `json:"dirs"`
+	Version int         `json:"version"` // 1 or 2
+	Dirs    []files.Dir `json:"dirs"`    // one for v2
 }
 
 // StateOf returns the state of a container with these directories.
-func StateOf(dirs []files.Dir) State { return State{Version: 1, Dirs: dirs} }
+func StateOf(dirs []files.Dir) State {
+	if len(dirs) == 1 && dirs[0].Unified {
+		return State{Version: 2, Dirs: dirs}
+	}
+	return State{Version: 1, Dirs: dirs}
+}
 
 // Load returns the cgroup at s. It need not exist.
 func Load(s State) (Cgroup, error) {
-	if s.Version != 1 || len(s.Dirs) == 0 {
-		return nil, fmt.Errorf("cgroup state of version %d with %d directories: %w", s.Version, len(s.Dirs), errdefs.ErrNotImplemented)
+	switch {
+	case s.Version == 1 && len(s.Dirs) > 0:
+		return &v1{dirs: s.Dirs}, nil
+	case s.Version == 2 && len(s.Dirs) == 1:
+		return &v2{dir: s.Dirs[0]}, nil
 	}
-	return &v1{dirs: s.Dirs}, nil
+	return nil, fmt.Errorf("cgroup state of version %d with %d directories: %w", s.Version, len(s.Dirs), errdefs.ErrNotImplemented)
 }

@@ -68,6 +68,3 @@ type RdmaEntry struct {
 	Device                 string
 	HcaHandles, HcaObjects uint32
 }
-
-// V2 is the accounting of a cgroup v2, filled in when the runtime carries v2 out.
-type V2 struct{}
