@@ -18,12 +18,12 @@ failed=125
 say() { echo "vm/run: $*" >&2; }
 die() { say "$*"; exit $failed; }
 
-cgroup=v2 systemd= apparmor=0 limit=600 mem=2048 smp=2 console= shares=()
+cgroup=v2 systemd= lsm= limit=600 mem=2048 smp=2 console= shares=()
 while [ $# -gt 0 ]; do
 	case $1 in
 	--) shift; break ;;
 	--systemd) systemd=1; shift; continue ;;
-	--apparmor) apparmor=1; shift; continue ;;
+	--apparmor) lsm=,apparmor; shift; continue ;;
 	--console) console=1; shift; continue ;;
 	--cgroup | --timeout | --share | --mem | --smp) [ $# -ge 2 ] || die "$1 needs a value" ;;
 	*) die "unknown option $1 (a command comes after --)" ;;
@@ -75,13 +75,13 @@ done
 } >"$work/command"
 
 # quiet: each character on an emulated serial line costs. The rest spares time, or keeps panics from hanging.
-append="console=ttyS0 quiet panic=-1 mitigations=off nokaslr audit=0 no_timer_check vm.cgroup=$cgroup apparmor=$apparmor"
+append="console=ttyS0 quiet panic=-1 mitigations=off nokaslr audit=0 no_timer_check vm.cgroup=$cgroup lsm=landlock,yama$lsm,bpf"
 next=/usr/local/lib/vm/boot
 if [ -n "$systemd" ]; then
 	next=/sbin/init
 	append+=" systemd.unit=vm-job.target systemd.show_status=0 systemd.default_timeout_start_sec=600"
 	case $cgroup in
-	v1) append+=" systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1" ;;
+	v1) append+=" systemd.unified_cgroup_hierarchy=0" ;; # hybrid
 	v2) append+=" systemd.unified_cgroup_hierarchy=1" ;;
 	esac
 fi
