@@ -8,6 +8,7 @@ const (
 	MountAttrSize = 32  // struct mount_attr, MOUNT_ATTR_SIZE_VER0
 	StatxSize     = 256 // struct statx
 	StatfsSize    = 120 // struct statfs (64 bit)
+	SchedAttrSize = 56  // struct sched_attr, SCHED_ATTR_SIZE_VER1
 )
 
 // Offsets of fields.
@@ -56,6 +57,19 @@ func CapData(effective, permitted, inheritable uint64) []byte {
 // Rlimit marshals a struct rlimit64 (prlimit(2)).
 func Rlimit(soft, hard uint64) []byte {
 	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, soft), hard)
+}
+
+// SchedAttr marshals a struct sched_attr (sched_setattr(2)). Its clamps of utilization, which runtime-spec has no values for, are 0.
+func SchedAttr(policy uint32, flags uint64, nice, priority int32, runtime, deadline, period uint64) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, SchedAttrSize)
+	b = binary.LittleEndian.AppendUint32(b, policy)
+	b = binary.LittleEndian.AppendUint64(b, flags)
+	b = binary.LittleEndian.AppendUint32(b, uint32(nice))
+	b = binary.LittleEndian.AppendUint32(b, uint32(priority))
+	for _, v := range []uint64{runtime, deadline, period, 0} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return b
 }
 
 // Groups marshals the list of setgroups(2).

@@ -26,6 +26,7 @@ func TestLayouts(t *testing.T) {
 		"OpenHowSize":     {OpenHowSize, unsafe.Sizeof(unix.OpenHow{})},
 		"MountAttrSize":   {MountAttrSize, unsafe.Sizeof(attr)},
 		"StatxSize":       {StatxSize, unsafe.Sizeof(statx)},
+		"SchedAttrSize":   {SchedAttrSize, unsafe.Sizeof(unix.SchedAttr{})},
 		"StatfsSize":      {StatfsSize, unsafe.Sizeof(statfs)},
 		"StatfsType":      {StatfsType, unsafe.Offsetof(statfs.Type)},
 		"StatxMode":       {StatxMode, unsafe.Offsetof(statx.Mode)},

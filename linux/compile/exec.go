@@ -114,7 +114,7 @@ func (c *compiler) execTerminal() error {
 
 // execReady lets the parent do what needs the finished process, where there is such a thing.
 func (c *compiler) execReady() error {
-	if !c.proc.Terminal && c.proc.OOMScoreAdj == nil {
+	if !c.proc.Terminal && c.proc.OOMScoreAdj == nil && !c.scheduled() {
 		return nil
 	}
 	c.parentTurn(plan.Ready, func() {
@@ -122,6 +122,7 @@ func (c *compiler) execReady() error {
 			c.fetchTerminal()
 		}
 		c.oomScore()
+		c.schedule()
 	})
 	return nil
 }

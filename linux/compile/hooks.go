@@ -98,8 +98,8 @@ func Hook(in HookInput) (*plan.Plan, error) {
 		p.Cwd, p.Capabilities = in.Rootfs, allCaps(in.Exec.Facts.Caps)
 		s := *in.Exec.Spec
 		l := *s.Linux
-		l.Seccomp = nil
-		s.Linux = &l
+		l.Seccomp, l.Personality, l.MemoryPolicy, l.IntelRdt = nil, nil, nil, nil
+		s.Linux, s.Process = &l, nil // nor does it take anything else from the container's process
 		in.Exec.Spec = &s
 	}
 	p.Args, p.Env = in.Hook.Args, in.Hook.Env

@@ -160,6 +160,7 @@ func (c *compiler) waitAtGate() error {
 		c.fetchTerminal()
 	}
 	c.oomScore()
+	c.schedule()
 	writes, err := files.V1(c.spec.Linux.Resources, c.dirs, "/linux/resources")
 	if err != nil {
 		return err

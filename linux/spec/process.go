@@ -42,6 +42,12 @@ func (p *problems) process(here string, ps *specs.Process) {
 	if s := ps.OOMScoreAdj; s != nil && (*s < -maxOOMScore || *s > maxOOMScore) {
 		p.bad(here+"/oomScoreAdj", "%s", inRange(*s, -maxOOMScore, maxOOMScore))
 	}
+	if ps.Scheduler != nil {
+		p.scheduler(here+"/scheduler", ps.Scheduler)
+	}
+	if ps.IOPriority != nil {
+		p.ioPriority(here+"/ioPriority", ps.IOPriority)
+	}
 	p.user(here+"/user", &ps.User)
 	p.rlimits(here+"/rlimits", ps.Rlimits)
 	if ps.Capabilities != nil {
