@@ -35,7 +35,7 @@ func Exec(in ExecInput) (*plan.Plan, error) {
 		c.ns.joinUser = true
 	}
 	for _, topic := range []func() error{
-		c.openCgroups, c.openNull, c.execHome, c.launchExec, c.enterContainer, c.execTerminal, c.limits, c.identity, c.findCommand, c.execReady, c.execute,
+		c.openCgroups, c.openNull, c.execHome, c.launchExec, c.enterContainer, c.execTerminal, c.limits, c.personality, c.memoryPolicy, c.identity, c.findCommand, c.execReady, c.execute,
 	} {
 		if err := topic(); err != nil {
 			return nil, err
@@ -75,6 +75,9 @@ func (c *compiler) execHome() error {
 
 func (c *compiler) launchExec() error {
 	c.b.In(plan.Parent, plan.Launch)
+	if err := c.initialAffinity(); err != nil {
+		return err
+	}
 	if c.hasNamespace(specs.PIDNamespace) {
 		c.b.Add(plan.Step{Label: "enter the pid namespace for the child", Why: "setns(2), pid_namespaces(7): the child is born inside", Sys: abi.SysSetns,
 			Args: []plan.Arg{plan.R(c.b.Reg(plan.RegInit)), plan.T(abi.CLONE_NEWPID, "CLONE_NEWPID")}})
@@ -87,6 +90,9 @@ func (c *compiler) enterContainer() error {
 	c.b.In(plan.Child, plan.Isolate)
 	c.cutOff()
 	c.joinCgroups()
+	if err := c.finalAffinity(); err != nil {
+		return err
+	}
 	flags, user := c.joinFlags()
 	if flags != 0 {
 		c.b.Add(plan.Step{Label: "join the container's namespaces", Why: "setns(2) by pidfd: all of the same process", Sys: abi.SysSetns,

@@ -85,6 +85,8 @@ func Create(in CreateInput) (*plan.Plan, error) {
 		c.names,          // child
 		c.loopback,       // child
 		c.limits,         // child
+		c.personality,    // child
+		c.memoryPolicy,   // child: in its cpuset
 		c.identity,       // child
 		c.findCommand,    // child, with the identity that will execute it
 		c.waitAtGate,     // both

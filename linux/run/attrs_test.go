@@ -13,6 +13,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"example.io/shim/linux/plan"
 )
 
 // sleeping starts a container that sleeps until the test ends. Nothing of it may be left then.
@@ -80,6 +82,16 @@ func execSleeping(t *testing.T, c *Container, edit func(*specs.Process)) *Proces
 		t.Fatal(err)
 	}
 	return proc
+}
+
+// procFile reads a file of a process.
+func procFile(t *testing.T, pid int, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }
 
 // scheduling says how the kernel schedules a process.
@@ -159,5 +171,101 @@ func TestSchedulingRefused(t *testing.T) {
 	_, err := Create(t.Context(), newDeps(t), request(bundle))
 	if err == nil || !errors.Is(err, errdefs.ErrInvalidArgument) || !strings.Contains(err.Error(), "(/process/scheduler): sched_setattr: invalid argument") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestAffinity: the child is launched on the first set and runs on the last one; without a last one on what its cpuset allows. Init has neither.
+func TestAffinity(t *testing.T) {
+	const both = "0-1"
+	box := sleeping(t, newDeps(t), func(s *specs.Spec) {
+		s.Linux.Resources.CPU = &specs.LinuxCPU{Cpus: both}
+		s.Process.ExecCPUAffinity = &specs.CPUAffinity{Initial: "1", Final: "1"}
+	})
+	allowed := func(pid int) string {
+		_, rest, _ := strings.Cut(procFile(t, pid, "status"), "Cpus_allowed_list:")
+		line, _, _ := strings.Cut(rest, "\n")
+		return strings.TrimSpace(line)
+	}
+	if got := allowed(box.Init().Pid()); got != both {
+		t.Errorf("init runs on %s", got)
+	}
+	for _, c := range []struct {
+		own  *specs.CPUAffinity
+		want string
+	}{{nil, "1"}, {&specs.CPUAffinity{Initial: "2,3", Final: "0"}, "0"}, {&specs.CPUAffinity{Final: "1-3"}, "1"}} {
+		p := execSleeping(t, box, func(ps *specs.Process) { ps.ExecCPUAffinity = c.own })
+		if got := allowed(p.Pid()); got != c.want {
+			t.Errorf("%+v: runs on %s, want %s", c.own, got, c.want)
+		}
+	}
+	_, err := box.Exec(t.Context(), ExecRequest{ExecID: "e1", Spec: []byte(`{"args":["true"],"cwd":"/","execCPUAffinity":{"final":"3"}}`)})
+	if err == nil || !strings.Contains(err.Error(), "(/process/execCPUAffinity/final): sched_setaffinity: invalid argument") {
+		t.Errorf("CPUs that the cpuset does not have: %v", err)
+	}
+}
+
+// TestInitialAffinity: the launching thread is bound, and the others of the runtime are not.
+func TestInitialAffinity(t *testing.T) {
+	deps := newDeps(t)
+	box := sleeping(t, deps, nil)
+	var before, after unix.CPUSet
+	if err := unix.SchedGetaffinity(os.Getpid(), &before); err != nil {
+		t.Fatal(err)
+	}
+	at := map[string]int{}
+	deps.Fault = func(p *plan.Plan) *plan.Plan {
+		for i, s := range p.Steps {
+			at[s.Label] = i
+		}
+		return p
+	}
+	execSleeping(t, box, func(ps *specs.Process) { ps.ExecCPUAffinity = &specs.CPUAffinity{Initial: "1"} })
+	if err := unix.SchedGetaffinity(os.Getpid(), &after); err != nil {
+		t.Fatal(err)
+	}
+	if before != after {
+		t.Errorf("the runtime ran on %v, and runs on %v", before, after)
+	}
+	if bound, ok := at["be launched on the CPUs 1"]; !ok || bound > at["fork the child"] {
+		t.Errorf("steps %v", at)
+	}
+}
+
+// TestPersonality: init and further processes.
+func TestPersonality(t *testing.T) {
+	for domain, want := range map[specs.LinuxPersonalityDomain]string{specs.PerLinux: "00000000", specs.PerLinux32: "00000008"} {
+		box := sleeping(t, newDeps(t), func(s *specs.Spec) { s.Linux.Personality = &specs.LinuxPersonality{Domain: domain} })
+		for _, pid := range []int{box.Init().Pid(), execSleeping(t, box, func(*specs.Process) {}).Pid()} {
+			if got := procFile(t, pid, "personality"); strings.TrimSpace(got) != want {
+				t.Errorf("%s: %q", domain, got)
+			}
+		}
+	}
+}
+
+// TestMemoryPolicy: init and further processes.
+func TestMemoryPolicy(t *testing.T) {
+	for want, m := range map[string]specs.LinuxMemoryPolicy{
+		"bind:0":                {Mode: specs.MpolBind, Nodes: "0"},
+		"bind=static:0":         {Mode: specs.MpolBind, Nodes: "0", Flags: []specs.MemoryPolicyFlagType{specs.MpolFStaticNodes}},
+		"interleave:0":          {Mode: specs.MpolInterleave, Nodes: "0"},
+		"prefer=relative:0":     {Mode: specs.MpolPreferred, Nodes: "0", Flags: []specs.MemoryPolicyFlagType{specs.MpolFRelativeNodes}},
+		"local":                 {Mode: specs.MpolLocal},
+		"prefer (many):0":       {Mode: specs.MpolPreferredMany, Nodes: "0"},
+		"weighted interleave:0": {Mode: specs.MpolWeightedInterleave, Nodes: "0"},
+		"default":               {Mode: specs.MpolDefault},
+	} {
+		box := sleeping(t, newDeps(t), func(s *specs.Spec) { s.Linux.MemoryPolicy = &m })
+		for _, pid := range []int{box.Init().Pid(), execSleeping(t, box, func(*specs.Process) {}).Pid()} {
+			if got := procFile(t, pid, "numa_maps"); !strings.Contains(got, " "+want+" ") {
+				t.Errorf("%s of %d: %q", want, pid, got)
+			}
+		}
+	}
+	_, err := Create(t.Context(), newDeps(t), request(newBundle(t, func(s *specs.Spec) {
+		s.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: specs.MpolBind, Nodes: "1023"}
+	})))
+	if err == nil || !strings.Contains(err.Error(), "(/linux/memoryPolicy): set_mempolicy: invalid argument") {
+		t.Errorf("a node that is not there: %v", err)
 	}
 }

@@ -28,6 +28,25 @@ func TestAttributeRules(t *testing.T) {
 		{`{"process": {"ioPriority": {"class": "IOPRIO_CLASS_IDLE", "priority": 0}}}`, ""},
 		{`{"process": {"ioPriority": {"class": "IDLE", "priority": 0}}}`, `/process/ioPriority/class: "IDLE" is none of IOPRIO_CLASS_BE, IOPRIO_CLASS_IDLE, IOPRIO_CLASS_RT`},
 		{`{"process": {"ioPriority": {"class": "IOPRIO_CLASS_RT", "priority": 8}}}`, "/process/ioPriority/priority: 8 is not in 0 to 7"},
+
+		{`{"process": {"execCPUAffinity": {"initial": "0-3,7", "final": " 5 , 8191"}}}`, ""},
+		{`{"process": {"execCPUAffinity": {"initial": "3-0"}}}`, `/process/execCPUAffinity/initial: "3-0" ends before it begins`},
+		{`{"process": {"execCPUAffinity": {"final": "8192"}}}`, `/process/execCPUAffinity/final: "8192": there are at most 8192`},
+		{`{"process": {"execCPUAffinity": {"final": "1,"}}}`, `/process/execCPUAffinity/final: "" is neither a number`},
+		{`{"process": {"execCPUAffinity": {"final": "1-2-3"}}}`, `/process/execCPUAffinity/final: "1-2-3" is neither a number`},
+
+		{`{"linux": {"personality": {"domain": "LINUX32"}}}`, ""},
+		{`{"linux": {"personality": {"domain": "BSD"}}}`, `/linux/personality/domain: "BSD" is none of LINUX, LINUX32`},
+		{`{"linux": {"personality": {"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}}}`, `*/linux/personality/flags: cannot be carried out (runtime-spec defines none)`},
+
+		{`{"linux": {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0-3", "flags": ["MPOL_F_STATIC_NODES"]}}}`, ""},
+		{`{"linux": {"memoryPolicy": {"mode": "MPOL_PREFERRED"}}}`, ""},
+		{`{"linux": {"memoryPolicy": {"nodes": "0"}}}`, `/linux/memoryPolicy/mode: "" is none of MPOL_BIND, MPOL_DEFAULT, `},
+		{`{"linux": {"memoryPolicy": {"mode": "MPOL_BIND"}}}`, `/linux/memoryPolicy/nodes: is missing: MPOL_BIND needs some`},
+		{`{"linux": {"memoryPolicy": {"mode": "MPOL_LOCAL", "nodes": "1"}}}`, `/linux/memoryPolicy/nodes: "1": MPOL_LOCAL has none`},
+		{`{"linux": {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "1024"}}}`, `/linux/memoryPolicy/nodes: "1024": there are at most 1024`},
+		{`{"linux": {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "1", "flags": ["X"]}}}`, `/linux/memoryPolicy/flags/0: "X" is none of MPOL_F_NUMA_BALANCING, `},
+		{`{"linux": {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "1", "flags": ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]}}}`, `/linux/memoryPolicy/flags: MPOL_F_STATIC_NODES and`},
 	} {
 		s, err := Parse(patched(t, c.patch))
 		if err != nil {

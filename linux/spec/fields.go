@@ -89,7 +89,8 @@ var carriedOut = []fieldRule{
 	{"/process/scheduler/period", carried, ""},
 	{"/process/ioPriority/class", carried, ""},
 	{"/process/ioPriority/priority", carried, ""},
-	{"/process/execCPUAffinity", later, ""},
+	{"/process/execCPUAffinity/initial", carried, ""},
+	{"/process/execCPUAffinity/final", carried, ""},
 
 	{"/mounts/*/destination", carried, ""},
 	{"/mounts/*/type", carried, ""},
@@ -126,8 +127,11 @@ var carriedOut = []fieldRule{
 	{"/linux/seccomp", later, ""},
 	{"/linux/mountLabel", later, ""},
 	{"/linux/intelRdt", later, ""},
-	{"/linux/memoryPolicy", later, ""},
-	{"/linux/personality", later, ""},
+	{"/linux/memoryPolicy/mode", carried, ""},
+	{"/linux/memoryPolicy/nodes", carried, ""},
+	{"/linux/memoryPolicy/flags", carried, ""},
+	{"/linux/personality/domain", carried, ""},
+	{"/linux/personality/flags", gone, "runtime-spec defines none"},
 	{"/linux/timeOffsets", later, ""},
 
 	{"/linux/resources/devices/*/allow", carried, ""},

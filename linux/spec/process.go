@@ -48,6 +48,9 @@ func (p *problems) process(here string, ps *specs.Process) {
 	if ps.IOPriority != nil {
 		p.ioPriority(here+"/ioPriority", ps.IOPriority)
 	}
+	if ps.ExecCPUAffinity != nil {
+		p.affinity(here+"/execCPUAffinity", ps.ExecCPUAffinity)
+	}
 	p.user(here+"/user", &ps.User)
 	p.rlimits(here+"/rlimits", ps.Rlimits)
 	if ps.Capabilities != nil {

@@ -49,6 +49,8 @@ func Validate(s *specs.Spec, o Options) error {
 		p.namespaces(s)
 		p.mappings(s)
 		p.sysctls(s)
+		p.personality(s.Linux.Personality)
+		p.memoryPolicy(s.Linux.MemoryPolicy)
 		p.devices(s.Linux.Devices)
 		p.propagation(s.Linux.RootfsPropagation)
 		p.absolute("/linux/maskedPaths", s.Linux.MaskedPaths)

@@ -1,0 +1,68 @@
+package spec
+
+import (
+	"slices"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// MemoryModes are the modes of set_mempolicy(2) (include/uapi/linux/mempolicy.h).
+var MemoryModes = map[specs.MemoryPolicyModeType]uint64{
+	specs.MpolDefault: 0, specs.MpolPreferred: 1, specs.MpolBind: 2, specs.MpolInterleave: 3, specs.MpolLocal: 4, specs.MpolPreferredMany: 5,
+	specs.MpolWeightedInterleave: 6,
+}
+
+// MemoryFlags are the flags that go with a mode.
+var MemoryFlags = map[specs.MemoryPolicyFlagType]uint64{
+	specs.MpolFNumaBalancing: 1 << 13, specs.MpolFRelativeNodes: 1 << 14, specs.MpolFStaticNodes: 1 << 15,
+}
+
+func (p *problems) memoryPolicy(m *specs.LinuxMemoryPolicy) {
+	const here = "/linux/memoryPolicy"
+	if m == nil {
+		return
+	}
+	if _, ok := MemoryModes[m.Mode]; !ok {
+		p.bad(here+"/mode", "%q is none of %s", m.Mode, names(MemoryModes))
+		return
+	}
+	set, err := NodeSet(m.Nodes)
+	none := m.Mode == specs.MpolDefault || m.Mode == specs.MpolLocal
+	switch {
+	case err != nil:
+		p.bad(here+"/nodes", "%v", err)
+	case none && set != nil:
+		p.bad(here+"/nodes", "%q: %s has none", m.Nodes, m.Mode)
+	case !none && set == nil && m.Mode != specs.MpolPreferred:
+		p.bad(here+"/nodes", "is missing: %s needs some", m.Mode)
+	}
+	for i, f := range m.Flags {
+		if _, ok := MemoryFlags[f]; !ok {
+			p.bad(at(here, "flags", i), "%q is none of %s", f, names(MemoryFlags))
+		}
+	}
+	if slices.Contains(m.Flags, specs.MpolFStaticNodes) && slices.Contains(m.Flags, specs.MpolFRelativeNodes) {
+		p.bad(here+"/flags", "%s and %s exclude each other", specs.MpolFStaticNodes, specs.MpolFRelativeNodes)
+	}
+}
+
+// Personalities are the domains of personality(2).
+var Personalities = map[specs.LinuxPersonalityDomain]uint64{specs.PerLinux: 0, specs.PerLinux32: 8}
+
+func (p *problems) personality(v *specs.LinuxPersonality) {
+	if v == nil {
+		return
+	}
+	if _, ok := Personalities[v.Domain]; !ok {
+		p.bad("/linux/personality/domain", "%q is none of %s", v.Domain, names(Personalities))
+	}
+}
+
+// affinity checks the CPUs of further processes.
+func (p *problems) affinity(here string, a *specs.CPUAffinity) {
+	for _, f := range []struct{ name, list string }{{"initial", a.Initial}, {"final", a.Final}} {
+		if _, err := CPUSet(f.list); err != nil {
+			p.bad(here+"/"+f.name, "%v", err)
+		}
+	}
+}
