@@ -24,7 +24,7 @@ func features() ([]byte, error) {
 		OCIVersionMin: "1.0.0", OCIVersionMax: specs.Version, MountOptions: options,
 		Hooks: []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
 		Linux: &ocifeatures.Linux{
-			Namespaces: []string{"cgroup", "ipc", "mount", "network", "pid", "user", "uts"}, Capabilities: caps,
+			Namespaces: []string{"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"}, Capabilities: caps,
 			Cgroup:          &ocifeatures.Cgroup{V1: &yes, V2: &no, Systemd: &no, SystemdUser: &no, Rdma: &yes},
 			Seccomp:         &ocifeatures.Seccomp{Enabled: &no},
 			Apparmor:        &ocifeatures.Apparmor{Enabled: &no},

@@ -7,6 +7,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"example.io/shim/linux/abi"
+	"example.io/shim/linux/facts"
 	"example.io/shim/linux/plan"
 	"example.io/shim/linux/spec"
 )
@@ -23,6 +24,7 @@ var nsTypes = map[specs.LinuxNamespaceType]struct {
 	specs.UTSNamespace:     {abi.CLONE_NEWUTS, "CLONE_NEWUTS"},
 	specs.UserNamespace:    {abi.CLONE_NEWUSER, "CLONE_NEWUSER"},
 	specs.CgroupNamespace:  {abi.CLONE_NEWCGROUP, "CLONE_NEWCGROUP"},
+	specs.TimeNamespace:    {abi.CLONE_NEWTIME, "CLONE_NEWTIME"},
 }
 
 // namespaces is what the container gets.
@@ -49,6 +51,8 @@ func (c *compiler) findNamespaces() error {
 		switch {
 		case !ok:
 			return refuse(source+"/type", "namespaces of type %q", n.Type)
+		case n.Type == specs.TimeNamespace && c.in.Facts.TimeNamespace == facts.No:
+			return refuse(source+"/type", "this kernel has no time namespaces")
 		case n.Path == "":
 			c.ns.create |= t.flag
 		default:
@@ -80,17 +84,17 @@ func (c *compiler) openNamespaces() error {
 	return nil
 }
 
-// born are the flags of clone3: everything new, but what a joined user namespace is to own and what depends on the cgroup.
+// born are the flags of clone3: everything new, but what a joined user namespace is to own, what depends on the cgroup, and time (see newTime).
 func (c *compiler) born() uint64 {
 	if c.ns.joinUser {
 		return 0
 	}
-	return c.ns.create &^ abi.CLONE_NEWCGROUP
+	return c.ns.create &^ (abi.CLONE_NEWCGROUP | abi.CLONE_NEWTIME)
 }
 
 func flagText(flags uint64) string {
 	text := ""
-	for _, t := range []specs.LinuxNamespaceType{"user", "mount", "pid", "network", "ipc", "uts", "cgroup"} {
+	for _, t := range []specs.LinuxNamespaceType{"user", "mount", "pid", "network", "ipc", "uts", "cgroup", "time"} {
 		if n := nsTypes[t]; flags&n.flag != 0 {
 			text += "|" + n.text
 		}
@@ -108,6 +112,7 @@ func (c *compiler) launch() error {
 			c.setns(j, false)
 		}
 	}
+	c.newTime()
 	flags := c.born()
 	c.b.Add(plan.Step{Op: plan.OpClone, Label: "fork the child", Source: "/linux/namespaces", Args: []plan.Arg{plan.T(flags, flagText(flags))},
 		Why: "clone(2), namespaces(7)"})
@@ -212,7 +217,7 @@ func (c *compiler) newNamespaces() {
 // ownNamespaces makes the new namespaces of a container that joined its user namespace: they are to belong to that one. A new pid namespace is
 // for children only, so the child clones itself once more, as a brother (CLONE_PARENT).
 func (c *compiler) ownNamespaces() {
-	rest := c.ns.create &^ (abi.CLONE_NEWCGROUP | abi.CLONE_NEWPID)
+	rest := c.ns.create &^ (abi.CLONE_NEWCGROUP | abi.CLONE_NEWPID | abi.CLONE_NEWTIME)
 	if rest != 0 {
 		c.b.Add(plan.Step{Label: "make the namespaces", Source: "/linux/namespaces", Why: "unshare(2)", Sys: abi.SysUnshare, Args: []plan.Arg{plan.T(rest, flagText(rest))}})
 	}

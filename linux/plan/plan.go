@@ -26,7 +26,7 @@ const (
 	OpSyscall  Op = iota // Sys(Args...)
 	OpCheck              // Args[0] & Mask == Equal, else the step fails with Errno
 	OpMove               // store Args[0] as 64 bits at Args[1], a place in the data
-	OpClone              // parent: clone3 with the flags Args[0]; in the child its own steps begin
+	OpClone              // parent: clone3 with the flags Args[0], into the cgroup Args[1] if there is one; in the child its own steps begin
 	OpCloseAll           // child: close every descriptor but those in the registers Keep
 	OpCall               // parent: Call, a function of package run, with Args
 	OpGate               // parent: a create ends here, and a start goes on from here
@@ -208,6 +208,8 @@ const (
 	CallArmOOM = "oom"
 	// CallOOMScore writes the number Args[1] to oom_score_adj of the process whose pid is in Args[0]'s register (proc_pid_oom_score_adj(5)).
 	CallOOMScore = "oom_score"
+	// CallTimeOffsets writes Args[0] to timens_offsets of the calling thread, which has made a time namespace for its children.
+	CallTimeOffsets = "time_offsets"
 	// CallAdopt takes over the process that the child made by clone3 (CLONE_PARENT): Args[0] is the register of its pid.
 	CallAdopt = "adopt"
 	// CallHook runs hook number Args[1] of the kind Args[0] ("createRuntime") of the container's config.json.
@@ -218,6 +220,11 @@ const (
 	// CallMountIn does a classic mount(2) with the working directory Args[0] on this thread only, for options that would be longer than a
 	// page with absolute paths: Args[1:] are mount's five arguments.
 	CallMountIn = "mount_in"
+	// CallCgroup opens the cgroup v2 directory Args[1] of a container for a further process, or the one below it that its init, whose pid is in Args[2]'s
+	// register, is in. Args[0] is the hierarchy's mount point.
+	CallCgroup = "cgroup"
+	// CallDevices attaches the device filter Args[1] (eBPF instructions), of Args[2] bytes, to the cgroup v2 directory Args[0].
+	CallDevices = "devices"
 	// CallMountMapped mounts an overlay whose lower layers get the maps of the user namespace Args[0]: Args[1:] are mount's five arguments.
 	CallMountMapped = "mount_mapped"
 	// CallMountLoop mounts the file system in a file, through a loop device that goes with the mount: Args are mount's five arguments.

@@ -269,3 +269,74 @@ func TestMemoryPolicy(t *testing.T) {
 		t.Errorf("a node that is not there: %v", err)
 	}
 }
+
+// TestTimeNamespace: init, further processes and the hooks inside have the container's clocks, the hooks outside those of the host.
+func TestTimeNamespace(t *testing.T) {
+	offsets := map[string]specs.LinuxTimeOffset{"monotonic": {Secs: 1000, Nanosecs: 5}, "boottime": {Secs: 500 * 24 * 3600}}
+	const want = "monotonic        1000         5\nboottime     43200000         0"
+	for name, edit := range map[string]func(*specs.Spec){"host ids": func(*specs.Spec) {}, "user namespace": withUserns} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			note := func(kind string) []specs.Hook {
+				return []specs.Hook{{Path: busybox, Args: []string{"sh", "-c", "readlink /proc/self/ns/time >" + dir + "/" + kind}, Env: []string{"PATH=/bin"}}}
+			}
+			box := sleeping(t, newDeps(t), func(s *specs.Spec) {
+				edit(s)
+				s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "time"})
+				s.Linux.TimeOffsets = offsets
+				if s.Linux.UIDMappings == nil { // others cannot look into the test's folder
+					s.Hooks = &specs.Hooks{CreateRuntime: note("createRuntime"), Poststart: note("poststart")}
+				}
+			})
+			pid := box.Init().Pid()
+			exec := execSleeping(t, box, func(*specs.Process) {}).Pid()
+			for _, p := range []int{pid, exec} {
+				if got := strings.TrimSpace(procFile(t, p, "timens_offsets")); got != want {
+					t.Errorf("offsets of %d:\n%s", p, got)
+				}
+				if nsOf(t, p, "time") != nsOf(t, pid, "time_for_children") {
+					t.Errorf("%d is in %s", p, nsOf(t, p, "time"))
+				}
+			}
+			var up float64
+			if _, err := fmt.Sscan(execIn(t, box, nil, "cat /proc/uptime"), &up); err != nil || up < 43200000 {
+				t.Errorf("up for %f s, %v", up, err)
+			}
+			if name == "host ids" {
+				for _, kind := range []string{"createRuntime", "poststart"} {
+					got, err := os.ReadFile(dir + "/" + kind)
+					if err != nil || strings.TrimPrefix(strings.TrimSpace(string(got)), "time:") != nsOf(t, os.Getpid(), "time") {
+						t.Errorf("%s hook in %s, %v", kind, got, err)
+					}
+				}
+				other := sleeping(t, newDeps(t), func(s *specs.Spec) {
+					s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "time", Path: fmt.Sprintf("/proc/%d/ns/time", pid)})
+				})
+				if got := nsOf(t, other.Init().Pid(), "time"); got != nsOf(t, pid, "time") {
+					t.Errorf("joined by path: %s", got)
+				}
+			}
+		})
+	}
+}
+
+// TestTimeRefused: a clock that would run before the machine was started.
+func TestTimeRefused(t *testing.T) {
+	bundle := newBundle(t, func(s *specs.Spec) {
+		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "time"})
+		s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"boottime": {Secs: -1 << 40}}
+	})
+	if _, err := Create(t.Context(), newDeps(t), request(bundle)); err == nil || !strings.Contains(err.Error(), "(/linux/timeOffsets): time_offsets: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// nsOf names a namespace of a process.
+func nsOf(t *testing.T, pid int, name string) string {
+	t.Helper()
+	to, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(to, "time_for_children:"), "time:")
+}

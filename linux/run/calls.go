@@ -38,6 +38,8 @@ func (e *engine) call(s *plan.Step) (int64, string) {
 		return errnoOf(e.adopt(int(e.im.Value(s.Args[0]))))
 	case plan.CallOOMScore:
 		return errnoOf(writeOOMScore(int(e.im.Value(s.Args[0])), int(int64(e.im.Value(s.Args[1])))))
+	case plan.CallTimeOffsets:
+		return errnoOf(writeTimeOffsets(e.text(s.Args[0])))
 	case plan.CallMountMapped:
 		return errnoOf(mountMapped(int(e.im.Value(s.Args[0])), e.text(s.Args[1]), e.text(s.Args[2]), e.text(s.Args[3]), uintptr(e.im.Value(s.Args[4])), e.text(s.Args[5])))
 	case plan.CallMountLoop:
@@ -45,7 +47,9 @@ func (e *engine) call(s *plan.Step) (int64, string) {
 	case plan.CallCopyUp:
 		return errnoOf(e.copyUp(s))
 	case plan.CallHook:
-		return errnoOf(e.hook(e.ctx, e.text(s.Args[0]), int(e.im.Value(s.Args[1]))))
+		done := make(chan error, 1) // not on this thread, whose children may be in namespaces of the container
+		go func() { done <- e.hook(e.ctx, e.text(s.Args[0]), int(e.im.Value(s.Args[1]))) }()
+		return errnoOf(<-done)
 	case plan.CallMountIn:
 		return errnoOf(mountIn(e.text(s.Args[0]), e.text(s.Args[1]), e.text(s.Args[2]), e.text(s.Args[3]), uintptr(e.im.Value(s.Args[4])), e.text(s.Args[5])))
 	}

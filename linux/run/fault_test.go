@@ -35,6 +35,13 @@ var topics = map[string]struct {
 			specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", UIDMappings: maps, GIDMappings: maps},
 			specs.Mount{Destination: "/home", Type: "bind", Source: "/var/tmp", Options: []string{"rbind", "rro", "ridmap"}, UIDMappings: maps, GIDMappings: maps})
 	}},
+	"attributes": {edit: func(s *specs.Spec) {
+		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "time"})
+		s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"boottime": {Secs: 5}}
+		s.Linux.Personality = &specs.LinuxPersonality{Domain: specs.PerLinux}
+		s.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: specs.MpolPreferred, Nodes: "0"}
+		sched(specs.Scheduler{Policy: specs.SchedBatch, Nice: 3}, 4)(s)
+	}},
 	"hooks": {edit: func(s *specs.Spec) {
 		hook := []specs.Hook{{Path: "/bin/true"}}
 		s.Hooks = &specs.Hooks{CreateRuntime: hook, CreateContainer: hook, StartContainer: []specs.Hook{{Path: "/bin/true"}}, Poststart: hook, Poststop: hook}

@@ -8,6 +8,8 @@ import (
 	"github.com/containerd/errdefs"
 )
 
+const timeNS = `{"type": "mount"}, {"type": "user"}, {"type": "uts"}, {"type": "time"}`
+
 // TestAttributeRules: as TestRules, for what a process has besides its identity.
 func TestAttributeRules(t *testing.T) {
 	for _, c := range []struct{ patch, want string }{
@@ -47,6 +49,13 @@ func TestAttributeRules(t *testing.T) {
 		{`{"linux": {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "1024"}}}`, `/linux/memoryPolicy/nodes: "1024": there are at most 1024`},
 		{`{"linux": {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "1", "flags": ["X"]}}}`, `/linux/memoryPolicy/flags/0: "X" is none of MPOL_F_NUMA_BALANCING, `},
 		{`{"linux": {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "1", "flags": ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]}}}`, `/linux/memoryPolicy/flags: MPOL_F_STATIC_NODES and`},
+
+		{`{"linux": {"timeOffsets": {"boottime": {"secs": 5}}}}`, `/linux/timeOffsets: would be the host's: the container has no time namespace`},
+		{`{"linux": {"namespaces": [` + timeNS + `], "timeOffsets": {"boottime": {"secs": -5, "nanosecs": 999999999}, "monotonic": {"nanosecs": 1}}}}`, ``},
+		{`{"linux": {"namespaces": [` + timeNS + `], "timeOffsets": {"boottime": {"nanosecs": 1000000000}}}}`, `/linux/timeOffsets/boottime/nanosecs: 1000000000 is not in 0 to 999999999`},
+		{`{"linux": {"namespaces": [` + timeNS + `], "timeOffsets": {"realtime": {"secs": 1}}}}`, `/linux/timeOffsets/realtime: is no clock of a time namespace: there are monotonic and boottime`},
+		{`{"linux": {"namespaces": [{"type": "mount"}, {"type": "user"}, {"type": "uts"}, {"type": "time", "path": "/x"}], "timeOffsets": {"boottime": {}}}}`,
+			`/linux/timeOffsets: cannot be set: the time namespace is there already, at /x`},
 	} {
 		s, err := Parse(patched(t, c.patch))
 		if err != nil {

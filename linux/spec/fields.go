@@ -111,7 +111,7 @@ var carriedOut = []fieldRule{
 	{"/linux/gidMappings/*/size", carried, ""},
 	{"/linux/sysctl", carried, ""},
 	{"/linux/cgroupsPath", carried, ""},
-	{"/linux/namespaces/*/type", carried, ""}, // but see refusedNamespaces
+	{"/linux/namespaces/*/type", carried, ""},
 	{"/linux/namespaces/*/path", carried, ""},
 	{"/linux/devices/*/path", carried, ""},
 	{"/linux/devices/*/type", carried, ""},
@@ -132,7 +132,8 @@ var carriedOut = []fieldRule{
 	{"/linux/memoryPolicy/flags", carried, ""},
 	{"/linux/personality/domain", carried, ""},
 	{"/linux/personality/flags", gone, "runtime-spec defines none"},
-	{"/linux/timeOffsets", later, ""},
+	{"/linux/timeOffsets/*/secs", carried, ""},
+	{"/linux/timeOffsets/*/nanosecs", carried, ""},
 
 	{"/linux/resources/devices/*/allow", carried, ""},
 	{"/linux/resources/devices/*/type", carried, ""},

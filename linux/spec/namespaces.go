@@ -7,9 +7,6 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// refusedNamespaces are types that are not carried out yet.
-var refusedNamespaces = map[specs.LinuxNamespaceType]bool{specs.TimeNamespace: true}
-
 var namespaceTypes = []specs.LinuxNamespaceType{
 	specs.PIDNamespace, specs.NetworkNamespace, specs.MountNamespace, specs.IPCNamespace,
 	specs.UTSNamespace, specs.UserNamespace, specs.CgroupNamespace, specs.TimeNamespace,
@@ -30,8 +27,6 @@ func (p *problems) namespaces(s *specs.Spec) {
 			p.bad(at(here, i, "type"), "%q is no namespace: there are pid, network, mount, ipc, uts, user, cgroup and time", n.Type)
 		case seen[n.Type]:
 			p.bad(at(here, i, "type"), "%s stands in the list before", n.Type)
-		case refusedNamespaces[n.Type]:
-			p.cannot(at(here, i, "type"), "%s is not carried out yet", n.Type)
 		}
 		seen[n.Type] = true
 		if n.Path != "" && !path.IsAbs(n.Path) {

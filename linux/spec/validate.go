@@ -49,6 +49,7 @@ func Validate(s *specs.Spec, o Options) error {
 		p.namespaces(s)
 		p.mappings(s)
 		p.sysctls(s)
+		p.timeOffsets(s)
 		p.personality(s.Linux.Personality)
 		p.memoryPolicy(s.Linux.MemoryPolicy)
 		p.devices(s.Linux.Devices)
