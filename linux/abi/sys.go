@@ -94,6 +94,7 @@ const (
 	SysLandlockRestrictSelf
 	SysSyncFileRange
 	SysQuotactlFd
+	SysFsetxattr
 )
 
 // String returns the call's name.
@@ -204,4 +205,5 @@ var sysTable = [...]struct {
 	SysLandlockRestrictSelf: {"landlock_restrict_self", 446, 446},
 	SysSyncFileRange:        {"sync_file_range", 277, 84},
 	SysQuotactlFd:           {"quotactl_fd", 443, 443},
+	SysFsetxattr:            {"fsetxattr", 190, 7},
 }

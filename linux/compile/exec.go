@@ -35,7 +35,7 @@ func Exec(in ExecInput) (*plan.Plan, error) {
 		c.ns.joinUser = true
 	}
 	for _, topic := range []func() error{
-		c.openCgroups, c.openNull, c.execHome, c.launchExec, c.enterContainer, c.execTerminal, c.limits, c.personality, c.memoryPolicy, c.identity, c.findCommand, c.execReady, c.execute,
+		c.checkLabels, c.openCgroups, c.openNull, c.execHome, c.launchExec, c.enterContainer, c.execTerminal, c.limits, c.personality, c.memoryPolicy, c.identity, c.findCommand, c.execReady, c.execute,
 	} {
 		if err := topic(); err != nil {
 			return nil, err
@@ -93,6 +93,7 @@ func (c *compiler) enterContainer() error {
 	if err := c.finalAffinity(); err != nil {
 		return err
 	}
+	c.setLabels() // with the host's rights and mounts
 	flags, user := c.joinFlags()
 	if flags != 0 {
 		c.b.Add(plan.Step{Label: "join the container's namespaces", Why: "setns(2) by pidfd: all of the same process", Sys: abi.SysSetns,

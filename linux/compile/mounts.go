@@ -238,6 +238,9 @@ func (c *compiler) newFS(s plan.Step, typ, src string, data []spec.MountData, op
 	for _, d := range data {
 		set(fmt.Sprintf("%s/options/%d", source, d.Index), d.Key, d.Value, d.HasValue)
 	}
+	if label := c.mountLabel(typ, data); label != "" {
+		set(atMounts, "context", label, true)
+	}
 	for _, f := range superFlags {
 		if opt.Super&f.flag != 0 {
 			set(source+"/options", f.name, "", false)
@@ -249,6 +252,7 @@ func (c *compiler) newFS(s plan.Step, typ, src string, data []spec.MountData, op
 	attrs := opt.Set | opt.RecSet
 	step(abi.SysFsmount, "fsmount(2)", plan.R(ctx), plan.T(abi.FSMOUNT_CLOEXEC, "FSMOUNT_CLOEXEC"), plan.T(attrs, attrText(attrs, 0)))
 	c.close(ctx, "its context")
+	c.labelMount(typ, r)
 	return r
 }
 

@@ -137,6 +137,7 @@ func (c *compiler) isolate() error {
 	c.joinCgroups()
 	c.joinNamespaces()
 	c.newNamespaces()
+	c.setLabels()
 	c.session()
 	return nil
 }

@@ -69,6 +69,7 @@ func Create(in CreateInput) (*plan.Plan, error) {
 	c.registers()
 	for _, topic := range []func() error{
 		c.findNamespaces,
+		c.checkLabels,
 		c.makeCgroups,    // parent
 		c.mountRootfs,    // parent
 		c.openNamespaces, // parent

@@ -28,6 +28,9 @@ type Facts struct {
 	TimeNamespace   Support
 	CgroupNamespace Support
 	OverlayAppend   Support // fsconfig lowerdir+ of overlayfs (6.8)
+	AppArmor        Support // is active
+	SELinux         Support // is active
+	Resctrl         string  // mount point of resctrl, "" for none
 }
 
 // Rlimit is a resource limit; the unit depends on the resource.

@@ -37,6 +37,7 @@ var buffers = map[abi.Sys][]buffer{
 	abi.SysPipe2:            {fixed(0, 8)},
 	abi.SysSetgroups:        {counted(1, 0, 4)},
 	abi.SysSchedSetaffinity: {counted(2, 1, 1)},
+	abi.SysFsetxattr:        {counted(2, 3, 1)},
 	abi.SysSchedSetattr:     {fixed(1, abi.SchedAttrSize)},
 	abi.SysWaitid:           {fixed(2, 128)},
 	abi.SysSethostname:      {counted(0, 1, 1)},

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"example.io/shim/linux/facts"
 	"example.io/shim/linux/plan"
 )
 
@@ -339,4 +340,61 @@ func nsOf(t *testing.T, pid int, name string) string {
 		t.Fatal(err)
 	}
 	return strings.TrimPrefix(strings.TrimPrefix(to, "time_for_children:"), "time:")
+}
+
+// TestLabelsRefused: a machine without the security module refuses, before anything is made.
+func TestLabelsRefused(t *testing.T) {
+	deps := newDeps(t)
+	deps.Facts.AppArmor, deps.Facts.SELinux = facts.No, facts.No
+	box := sleeping(t, deps, nil)
+	for field, edit := range map[string]func(*specs.Spec){
+		"/process/apparmorProfile: \"p\" is set, but AppArmor is not enabled": func(s *specs.Spec) { s.Process.ApparmorProfile = "p" },
+		"/process/selinuxLabel: \"l\" is set, but SELinux is not enabled":     func(s *specs.Spec) { s.Process.SelinuxLabel = "l" },
+		"/linux/mountLabel: \"m\" is set, but SELinux is not enabled":         func(s *specs.Spec) { s.Linux.MountLabel = "m" },
+	} {
+		_, err := Create(t.Context(), deps, request(newBundle(t, edit)))
+		if !errors.Is(err, errdefs.ErrNotImplemented) || !strings.Contains(err.Error(), field) {
+			t.Errorf("got %v, want %s", err, field)
+		}
+	}
+	for _, name := range []string{"apparmorProfile", "selinuxLabel"} {
+		_, err := box.Exec(t.Context(), ExecRequest{ExecID: "e1", Spec: []byte(`{"args":["true"],"cwd":"/","` + name + `":"x"}`)})
+		if !errors.Is(err, errdefs.ErrNotImplemented) {
+			t.Errorf("exec: %v", err)
+		}
+	}
+}
+
+// TestLabelsWritten: what the kernel does not know is refused by the kernel, at the file of the process's own: in every kind of container, and for further
+// processes. A machine that has AppArmor takes the profile that every one has.
+func TestLabelsWritten(t *testing.T) {
+	deps := newDeps(t)
+	if deps.Facts.AppArmor == facts.Yes {
+		box := sleeping(t, deps, func(s *specs.Spec) { s.Process.ApparmorProfile = "unconfined" })
+		if got := execIn(t, box, nil, "cat /proc/self/attr/current"); got != "unconfined" {
+			t.Errorf("the label is %q", got)
+		}
+	}
+	deps.Facts.AppArmor, deps.Facts.SELinux = facts.Yes, facts.Yes
+	for name, edit := range map[string]func(*specs.Spec){"host ids": func(*specs.Spec) {}, "user namespace": withUserns, "the host's processes": func(s *specs.Spec) {
+		s.Linux.Namespaces = s.Linux.Namespaces[1:]
+	}} {
+		box := sleeping(t, deps, edit)
+		for want, c := range map[string]struct{ profile, label string }{
+			`"have the AppArmor profile no-such" (/process/apparmorProfile): write /proc/thread-self/attr/`: {"no-such", ""},
+			`"label our keys no-such" (/process/selinuxLabel): write /proc/thread-self/attr/keycreate`:      {"", "no-such"},
+		} {
+			_, err := Create(t.Context(), deps, request(newBundle(t, func(s *specs.Spec) {
+				edit(s)
+				s.Process.ApparmorProfile, s.Process.SelinuxLabel = c.profile, c.label
+			})))
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: got %v, want %s", name, err, want)
+			}
+			text := fmt.Sprintf(`{"args":["true"],"cwd":"/","apparmorProfile":%q,"selinuxLabel":%q}`, c.profile, c.label)
+			if _, err := box.Exec(t.Context(), ExecRequest{ExecID: "e1", Spec: []byte(text)}); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: exec: got %v, want %s", name, err, want)
+			}
+		}
+	}
 }

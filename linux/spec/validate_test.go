@@ -240,11 +240,11 @@ func TestAllProblems(t *testing.T) {
 }
 
 func TestValidateProcessAndResources(t *testing.T) {
-	ps, err := ParseProcess([]byte(`{"args": [], "cwd": "/", "apparmorProfile": "x"}`))
+	ps, err := ParseProcess([]byte(`{"args": [], "cwd": "/", "commandLine": "x"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := ValidateProcess(ps, Options{}).Error(), "/args: is missing: there is nothing to run; /apparmorProfile: is not carried out yet"; got != want {
+	if got, want := ValidateProcess(ps, Options{}).Error(), "/commandLine: is not for Linux (windows); /args: is missing: there is nothing to run"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	r, err := ParseResources([]byte(`{"memory": {"swap": 5, "kernel": 5}, "pids": {"limit": -5}}`))
