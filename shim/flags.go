@@ -59,8 +59,8 @@ func CheckID(what, id string) error {
 	if id == "" {
 		return fmt.Errorf("the %s is empty: %w", what, errdefs.ErrInvalidArgument)
 	}
-	if strings.ContainsAny(id, "/\x00") || strings.Contains(id, "..") {
-		return fmt.Errorf("the %s %q holds a slash or two dots: %w", what, id, errdefs.ErrInvalidArgument)
+	if id == "." || strings.ContainsAny(id, "/\x00") || strings.Contains(id, "..") {
+		return fmt.Errorf("the %s %q is a dot, or holds a slash or two dots: %w", what, id, errdefs.ErrInvalidArgument)
 	}
 	return nil
 }

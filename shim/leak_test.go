@@ -1,0 +1,62 @@
+package shim
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"example.io/shim/internal/leak"
+)
+
+// envRole makes the test binary be the daemon: `start` executes a program, and the one whose Serve is under test is this one.
+const envRole = "SHIM_TEST_ROLE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(envRole) == "daemon" {
+		if err := playDaemon(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	leak.Main(m)
+}
+
+// playDaemon is what cmd does for a daemon, with a runtime that makes nothing.
+func playDaemon() error {
+	f, err := ParseFlags(os.Args[1:])
+	if err != nil {
+		return err
+	}
+	return Serve(f, Daemon{Runtime: &fakeRuntime{}, IO: fakeIO{}, Prepare: func() error { return nil }, Run: (*exec.Cmd).Run})
+}
+
+// must ends a test whose preparation failed.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// holds compares an error's text with words that it must have; without words there must be no error.
+func holds(t *testing.T, what string, err error, words ...string) {
+	t.Helper()
+	if len(words) == 0 {
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		return
+	}
+	if err == nil {
+		t.Errorf("%s: no error, want one with %q", what, words)
+		return
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("%s: error %q does not hold %q", what, err, w)
+		}
+	}
+}
