@@ -18,9 +18,11 @@ const optionsType = "containerd.runc.v1.Options"
 // oldOptionsType is what clients of containerd 1.x send to a runtime whose name they do not know (ctr --uidmap).
 const oldOptionsType = "containerd.linux.runc.CreateOptions"
 
-// Field numbers of containerd.linux.runc.CreateOptions. The others are for restoring a checkpoint.
+// Field numbers of containerd.linux.runc.CreateOptions. Those from oldRestoreFirst to oldRestoreLast are for restoring a checkpoint.
 const (
 	oldNoPivotRoot   = 1
+	oldRestoreFirst  = 2
+	oldRestoreLast   = 7
 	oldNoNewKeyring  = 8
 	oldShimCgroup    = 9
 	oldIOUID         = 10
@@ -32,6 +34,9 @@ const (
 // parseOldOptions decodes a CreateOptions by its field numbers: the message is no longer in containerd's API.
 func parseOldOptions(b []byte) (process.Options, error) {
 	var o process.Options
+	flags := map[protowire.Number]*bool{oldNoPivotRoot: &o.NoPivotRoot, oldNoNewKeyring: &o.NoNewKeyring}
+	ids := map[protowire.Number]*uint32{oldIOUID: &o.IOUID, oldIOGID: &o.IOGID}
+	texts := map[protowire.Number]*string{oldShimCgroup: &o.ShimCgroup, oldCriuWorkPath: &o.CriuWorkPath, oldCriuImagePath: &o.CriuImagePath}
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
@@ -40,34 +45,25 @@ func parseOldOptions(b []byte) (process.Options, error) {
 		b = b[n:]
 		var number uint64
 		var text []byte
-		switch typ {
-		case protowire.VarintType:
+		switch {
+		case typ == protowire.VarintType && flags[num] != nil:
 			number, n = protowire.ConsumeVarint(b)
-		case protowire.BytesType:
+			*flags[num] = number != 0
+		case typ == protowire.VarintType && ids[num] != nil:
+			number, n = protowire.ConsumeVarint(b)
+			*ids[num] = uint32(number)
+		case typ == protowire.BytesType && texts[num] != nil:
 			text, n = protowire.ConsumeBytes(b)
-		default:
+			*texts[num] = string(text)
+		case num >= oldRestoreFirst && num <= oldRestoreLast:
 			n = protowire.ConsumeFieldValue(num, typ, b)
+		default:
+			return o, fmt.Errorf("field %d of wire type %d is not known", num, typ)
 		}
 		if n < 0 {
 			return o, protowire.ParseError(n)
 		}
 		b = b[n:]
-		switch num {
-		case oldNoPivotRoot:
-			o.NoPivotRoot = number != 0
-		case oldNoNewKeyring:
-			o.NoNewKeyring = number != 0
-		case oldShimCgroup:
-			o.ShimCgroup = string(text)
-		case oldIOUID:
-			o.IOUID = uint32(number)
-		case oldIOGID:
-			o.IOGID = uint32(number)
-		case oldCriuWorkPath:
-			o.CriuWorkPath = string(text)
-		case oldCriuImagePath:
-			o.CriuImagePath = string(text)
-		}
 	}
 	return o, nil
 }
@@ -96,6 +92,10 @@ func parseOptions(a *anypb.Any) (process.Options, error) {
 	o := &runcopts.Options{}
 	if err := proto.Unmarshal(a.GetValue(), o); err != nil {
 		return bad("not a message of type %s: %v", optionsType, err)
+	}
+	if unknown := o.ProtoReflect().GetUnknown(); len(unknown) > 0 {
+		num, _, _ := protowire.ConsumeTag(unknown)
+		return bad("field %d of %s is not known", num, optionsType)
 	}
 	if o.GetBinaryName() != "" {
 		return bad("binary_name %q: this runtime is its own, it executes no other", o.GetBinaryName())
