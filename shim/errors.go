@@ -3,6 +3,7 @@ package shim
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"google.golang.org/grpc/codes"
@@ -30,15 +31,18 @@ var grpcCodes = []struct {
 	{errdefs.ErrInternal, codes.Internal},
 }
 
-// toGRPC gives an error its code for ttrpc. One that is of no class is Unknown.
+// toGRPC gives an error its code for ttrpc. One that is of no class is Unknown. Output of hooks and loggers may be in the text and may be no UTF-8: such
+// an answer cannot be encoded, and ttrpc would close the connection, which for containerd is the shim's death.
 func toGRPC(err error) error {
 	if err == nil {
 		return nil
 	}
+	code := codes.Unknown
 	for _, c := range grpcCodes {
 		if errors.Is(err, c.err) {
-			return status.Error(c.code, err.Error())
+			code = c.code
+			break
 		}
 	}
-	return status.Error(codes.Unknown, err.Error())
+	return status.Error(code, strings.ToValidUTF8(err.Error(), "\uFFFD"))
 }
