@@ -105,6 +105,7 @@ func (c *compiler) openDevices() error {
 		}
 		s := plan.Step{Label: "copy the device " + d.path, Source: d.source, Why: "mknod(2): not in a user namespace"}
 		r := c.copyTree(s, d.path, false)
+		c.private(r, d.source)
 		c.isDevice(r, d.path, d.typ, d.major, d.minor)
 		c.b.Last().Source = d.source
 		c.nodes(d.path, r)

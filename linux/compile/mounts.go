@@ -45,6 +45,7 @@ func (c *compiler) openSources() error {
 	}
 	if len(c.spec.Linux.MaskedPaths) > 0 {
 		c.null = c.copyTree(plan.Step{Label: "copy /dev/null, which masks files", Source: "/linux/maskedPaths"}, "/dev/null", false)
+		c.private(c.null, "/linux/maskedPaths")
 		c.isDevice(c.null, "/dev/null", abi.S_IFCHR, 1, 3)
 	}
 	return c.openDevices()
@@ -63,6 +64,12 @@ func (c *compiler) copyTree(s plan.Step, file string, rec bool) plan.Reg {
 	c.b.Add(s)
 	c.keep = append(c.keep, r)
 	return r
+}
+
+// private takes a copy of one of the host's mounts out of the group of mounts that it was copied from: what the container mounts over the file would
+// else be mounted over the host's own (mount_namespaces(7), "Shared subtrees").
+func (c *compiler) private(r plan.Reg, source string) {
+	c.setattr(plan.Step{Label: "let no mount get out of the container", Source: source}, r, false, 0, 0, abi.MS_PRIVATE, "MS_PRIVATE")
 }
 
 func (c *compiler) openSource(i int) error {
@@ -135,8 +142,8 @@ func (c *compiler) attributes(mt *mount, name string) {
 		c.setattr(s, mt.reg, true, mt.opt.RecSet, mt.opt.RecClear, 0, attrText(mt.opt.RecSet, mt.opt.RecClear))
 	}
 	s.Label = "set the propagation of " + name
-	if len(mt.opt.Propagation) == 0 && mt.opt.Bind {
-		// The container's mounts below it are not to show on the host.
+	if mt.opt.Bind && !mt.opt.Remount && !slices.ContainsFunc(mt.opt.Propagation, func(p spec.Propagation) bool { return p.Recursive || p.Type == abi.MS_SHARED }) {
+		// The container's mounts below it are not to show on the host; "private" and its like speak of the topmost mount alone.
 		c.setattr(s, mt.reg, true, 0, 0, abi.MS_SLAVE, "MS_SLAVE")
 	}
 	for _, p := range mt.opt.Propagation {

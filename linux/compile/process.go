@@ -228,7 +228,7 @@ func (c *compiler) execute() error {
 		s := plan.Step{Label: "execute " + file, Source: "/process/args", Command: c.command(), Path: file, Why: "execve(2)", Sys: abi.SysExecve,
 			Args: []plan.Arg{c.b.Str(file), plan.A(argv), plan.A(envp)}}
 		if i < len(list)-1 {
-			s.Tolerate = []abi.Errno{abi.ENOENT, abi.ENOTDIR, abi.EACCES}
+			s.Tolerate = []abi.Errno{abi.ENOENT, abi.ENOTDIR, abi.EACCES, abi.ELOOP} // as findCommand does
 		}
 		c.b.Add(s)
 	}
