@@ -27,7 +27,7 @@ func (c *compiler) openCgroupBinds(mt *mount) {
 		b.reg = c.copyTree(s, d.Path, false)
 		set := uint64(abi.MOUNT_ATTR_NOSUID | abi.MOUNT_ATTR_NODEV | abi.MOUNT_ATTR_NOEXEC)
 		text := "NOSUID|NODEV|NOEXEC"
-		if mt.opt.Set&abi.MOUNT_ATTR_RDONLY != 0 {
+		if (mt.opt.Set|mt.opt.RecSet)&abi.MOUNT_ATTR_RDONLY != 0 {
 			set, text = set|abi.MOUNT_ATTR_RDONLY, "RDONLY|"+text
 		}
 		s = plan.Step{Label: "set the flags of " + d.Path, Source: mt.source + "/options", Path: d.Path}
@@ -51,7 +51,7 @@ func (c *compiler) attachCgroups(mt *mount) {
 			c.symlink(plan.Step{Label: "link " + link + " to " + b.name, Source: mt.source}, b.name, mt.reg, link)
 		}
 	}
-	if mt.opt.Set&abi.MOUNT_ATTR_RDONLY != 0 {
+	if (mt.opt.Set|mt.opt.RecSet)&abi.MOUNT_ATTR_RDONLY != 0 {
 		c.setattr(plan.Step{Label: "make " + mt.dst + " read-only", Source: mt.source + "/options"}, mt.reg, false, abi.MOUNT_ATTR_RDONLY, 0, 0, "RDONLY")
 	}
 }

@@ -197,8 +197,8 @@ func (c *compiler) makeMounts() error {
 		case mt.opt.Remount:
 		case mt.m.Type == "cgroup" || mt.m.Type == "cgroup2":
 			opt := mt.opt
-			opt.Set &^= abi.MOUNT_ATTR_RDONLY // only when the hierarchies are in it
-			mt.reg = c.newFS(plan.Step{Label: "make a tmpfs for " + mt.dst, Source: mt.source}, "tmpfs", "tmpfs", []spec.MountData{{Key: "mode", Value: "755", HasValue: true}}, opt, mt.source)
+			opt.Set, opt.RecSet = opt.Set&^abi.MOUNT_ATTR_RDONLY, opt.RecSet&^abi.MOUNT_ATTR_RDONLY // only when the hierarchies are in it
+			mt.reg = c.newFS(plan.Step{Label: "make a tmpfs for " + mt.dst, Source: mt.source}, "tmpfs", "tmpfs", []spec.MountData{{Key: "mode", Value: "755", HasValue: true, Index: ours}}, opt, mt.source)
 		case !mt.opt.Bind:
 			s := plan.Step{Label: fmt.Sprintf("mount %s on %s", mt.m.Type, mt.dst), Source: mt.source, Path: mt.dst}
 			src := mt.m.Source
@@ -223,6 +223,9 @@ func (c *compiler) makeMounts() error {
 // fsconfigLimit is how long a string of fsconfig(2) may be, with its NUL.
 const fsconfigLimit = 256
 
+// ours is the index of an option that is in no configuration.
+const ours = -1
+
 // newFS makes a file system and returns its detached mount (fsopen(2), fsconfig(2), fsmount(2)).
 func (c *compiler) newFS(s plan.Step, typ, src string, data []spec.MountData, opt spec.MountOptions, source string) plan.Reg {
 	ctx, r := c.b.Temp("fs"), c.b.Temp("mount")
@@ -243,7 +246,11 @@ func (c *compiler) newFS(s plan.Step, typ, src string, data []spec.MountData, op
 	}
 	set(source, "source", src, true)
 	for _, d := range data {
-		set(fmt.Sprintf("%s/options/%d", source, d.Index), d.Key, d.Value, d.HasValue)
+		ptr := source
+		if d.Index != ours {
+			ptr = fmt.Sprintf("%s/options/%d", source, d.Index)
+		}
+		set(ptr, d.Key, d.Value, d.HasValue)
 	}
 	if label := c.mountLabel(typ, data); label != "" {
 		set(atMounts, "context", label, true)
@@ -257,7 +264,7 @@ func (c *compiler) newFS(s plan.Step, typ, src string, data []spec.MountData, op
 	step(abi.SysFsconfig, "fsconfig(2)", plan.R(ctx), plan.T(abi.FSCONFIG_CMD_CREATE, "FSCONFIG_CMD_CREATE"), plan.V(0), plan.V(0), plan.V(0))
 	s.Save, s.FD = r, true
 	attrs := opt.Set | opt.RecSet
-	step(abi.SysFsmount, "fsmount(2)", plan.R(ctx), plan.T(abi.FSMOUNT_CLOEXEC, "FSMOUNT_CLOEXEC"), plan.T(attrs, attrText(attrs, 0)))
+	step(abi.SysFsmount, "fsmount(2)", plan.R(ctx), plan.T(abi.FSMOUNT_CLOEXEC, "FSMOUNT_CLOEXEC"), plan.T(attrs, attrText(attrs, (opt.Clear|opt.RecClear)&abi.MOUNT_ATTR__ATIME)))
 	c.close(ctx, "its context")
 	c.labelMount(typ, r)
 	return r

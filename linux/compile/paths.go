@@ -20,7 +20,7 @@ func (c *compiler) maskPaths() error {
 	// One empty tmpfs and one /dev/null serve all: the first place gets the mount itself, the others copies of it.
 	dirs := &mask{what: "an empty folder", used: c.b.Buf("folder used", 8)}
 	dirs.reg = c.newFS(plan.Step{Label: "make an empty tmpfs, which masks folders", Source: "/linux/maskedPaths"}, "tmpfs", "tmpfs",
-		[]spec.MountData{{Key: "nr_blocks", Value: "1", HasValue: true}, {Key: "mode", Value: "0755", HasValue: true}},
+		[]spec.MountData{{Key: "nr_blocks", Value: "1", HasValue: true, Index: ours}, {Key: "mode", Value: "0755", HasValue: true, Index: ours}},
 		spec.MountOptions{Set: abi.MOUNT_ATTR_RDONLY | abi.MOUNT_ATTR_NOSUID | abi.MOUNT_ATTR_NODEV | abi.MOUNT_ATTR_NOEXEC}, "/linux/maskedPaths")
 	files := &mask{what: "/dev/null", reg: c.null, used: c.b.Buf("null used", 8)}
 	for i, p := range c.spec.Linux.MaskedPaths {
