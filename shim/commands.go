@@ -25,7 +25,7 @@ const (
 // Delete is the command `delete`: it removes what a shim left that is gone, and writes a DeleteResponse. Nothing to remove is no error.
 // cleanup gets the bundle and returns the pid of init, 0 when it is not known.
 func Delete(f Flags, w io.Writer, cleanup func(ctx context.Context, bundle string) (pid int, err error)) error {
-	if err := CheckID("id of the container", f.ID); err != nil {
+	if err := f.require("delete", "namespace"); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), deleteLimit)

@@ -54,6 +54,20 @@ func ParseFlags(args []string) (Flags, error) {
 	return f, nil
 }
 
+// require checks the flag -id and names the first flag of the others that an action needs and the command line lacks.
+func (f Flags) require(action string, others ...string) error {
+	if err := CheckID("id of the container", f.ID); err != nil {
+		return fmt.Errorf("%s: the flag -id: %w", action, err)
+	}
+	values := map[string]string{"namespace": f.Namespace, "address": f.Address}
+	for _, name := range others {
+		if values[name] == "" {
+			return fmt.Errorf("%s: the flag -%s is missing: %w", action, name, errdefs.ErrInvalidArgument)
+		}
+	}
+	return nil
+}
+
 // CheckID refuses ids that cannot be a name in a folder: they become paths of bundles, cgroups and sockets.
 func CheckID(what, id string) error {
 	if id == "" {

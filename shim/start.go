@@ -12,8 +12,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/containerd/errdefs"
-
 	"example.io/shim/process"
 )
 
@@ -35,11 +33,8 @@ const (
 
 // Start is the command `start`: it makes the socket, starts the daemon with it, and answers the address. Its working directory is the bundle.
 func Start(f Flags, s Starter) error {
-	if err := CheckID("id of the container", f.ID); err != nil {
+	if err := f.require("start", "namespace", "address"); err != nil {
 		return err
-	}
-	if f.Namespace == "" {
-		return fmt.Errorf("start: the flag -namespace is missing: %w", errdefs.ErrInvalidArgument)
 	}
 	boot, err := readBootstrap(s.Stdin, f)
 	if err != nil {
@@ -54,6 +49,10 @@ func Start(f Flags, s Starter) error {
 	if err != nil {
 		return err
 	}
+	// Before the daemon is there: nobody would end one that is up when this fails.
+	if err := writeAside(addressFile, address(path)); err != nil {
+		return err
+	}
 	l, reused, err := listen(path)
 	if err != nil {
 		return err
@@ -62,9 +61,6 @@ func Start(f Flags, s Starter) error {
 		if err := startDaemon(f, s, boot, opts, path, l); err != nil {
 			return errors.Join(err, os.Remove(path))
 		}
-	}
-	if err := writeAside(addressFile, address(path)); err != nil {
-		return err
 	}
 	return boot.answer(s.Stdout, address(path))
 }
@@ -156,11 +152,14 @@ func placeInCgroup(pid int, cgroup string) error {
 		if strings.HasSuffix(root, "/unified") {
 			continue // hybrid: no controllers
 		}
-		dir := filepath.Join(root, filepath.Clean("/"+cgroup))
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return fmt.Errorf("option shim_cgroup: %w", err)
+		dir := root
+		for name := range strings.SplitSeq(filepath.Clean("/"+cgroup), "/") {
+			dir = filepath.Join(dir, name)
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return fmt.Errorf("option shim_cgroup: %w", err)
+			}
+			inheritCpuset(dir) // one after the other: an empty parent gives nothing
 		}
-		inheritCpuset(dir)
 		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
 			return fmt.Errorf("option shim_cgroup: move the shim to %s: %w", dir, err)
 		}
