@@ -4,28 +4,44 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"example.io/shim/internal/leak"
 )
 
-// envRole makes the test binary be the daemon: `start` executes a program, and the one whose Serve is under test is this one.
-const envRole = "SHIM_TEST_ROLE"
+// envDaemon makes the test binary be the daemon: `start` executes a program, and the one whose Serve is under test is this one. Its value is the pid of
+// the tests: a daemon does not outlive them, however they end.
+const envDaemon = "SHIM_TEST_DAEMON_OF"
+
+func setDaemon(t *testing.T) { t.Setenv(envDaemon, strconv.Itoa(os.Getpid())) }
 
 func TestMain(m *testing.M) {
-	if os.Getenv(envRole) == "daemon" {
-		if err := playDaemon(); err != nil {
+	if tests := os.Getenv(envDaemon); tests != "" {
+		if err := playDaemon(tests); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
-	leak.Main(m)
+	leak.Main(m, privateRun)
 }
 
+// privateRun puts the usual place of sockets into the tests' own mount namespace.
+func privateRun() error { return unix.Mount("tmpfs", "/run", "tmpfs", 0, "") }
+
 // playDaemon is what cmd does for a daemon, with a runtime that makes nothing.
-func playDaemon() error {
+func playDaemon(tests string) error {
+	go func() {
+		for strconv.Itoa(os.Getppid()) == tests {
+			time.Sleep(100 * time.Millisecond)
+		}
+		os.Exit(1)
+	}()
 	f, err := ParseFlags(os.Args[1:])
 	if err != nil {
 		return err
