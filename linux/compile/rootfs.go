@@ -56,7 +56,11 @@ func (c *compiler) rootfsMount(i int, m Mount) error {
 	for _, d := range p.Data {
 		data = append(data, d.String())
 	}
-	s := plan.Step{Label: fmt.Sprintf("mount the root file system (%s)", m.Type), Source: source, Path: target, Why: "mount(2)",
+	what := m.Type
+	if p.Bind || w.loop {
+		what += " of " + m.Source // what is not there is the source or the target: both are to be named
+	}
+	s := plan.Step{Label: fmt.Sprintf("mount the root file system (%s)", what), Source: source, Path: target, Why: "mount(2)",
 		Undo: &plan.Undo{Label: "unmount", Path: target, Sys: abi.SysUmount2,
 			Args: []plan.Arg{c.b.Str(target), plan.T(abi.MNT_DETACH|umountNofollow, "MNT_DETACH|UMOUNT_NOFOLLOW")}}}
 	if w.uids != "" {
