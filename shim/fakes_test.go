@@ -82,6 +82,9 @@ func (h *fakeHandle) Exec(_ context.Context, r process.ExecRequest) (process.Chi
 	return newChild(h.init.pid + len(h.execs)), nil
 }
 
+// killedAt is when every fakeChild ended.
+var killedAt = time.Unix(1700000000, 42)
+
 // fakeChild ends by SIGKILL; other signals are kept.
 type fakeChild struct {
 	pid  int
@@ -106,7 +109,7 @@ func (c *fakeChild) Signal(sig int) error {
 	}
 	c.sigs = append(c.sigs, sig)
 	if sig == 9 {
-		c.exit = process.Exit{Status: killedStatus, At: time.Unix(1700000000, 42)}
+		c.exit = process.Exit{Status: killedStatus, At: killedAt}
 		close(c.done)
 	}
 	return nil
