@@ -31,7 +31,7 @@ func features() ([]byte, error) {
 			Selinux:         &ocifeatures.Selinux{Enabled: &yes},
 			IntelRdt:        &ocifeatures.IntelRdt{Enabled: &no},
 			MountExtensions: &ocifeatures.MountExtensions{IDMap: &ocifeatures.IDMap{Enabled: &yes}},
-			NetDevices:      &ocifeatures.NetDevices{Enabled: &no},
+			NetDevices:      &ocifeatures.NetDevices{Enabled: &yes},
 		},
 	})
 	if err != nil {

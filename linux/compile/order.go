@@ -77,6 +77,7 @@ func Create(in CreateInput) (*plan.Plan, error) {
 		c.openCgroups,    // parent
 		c.launch,         // parent, then the child is alive
 		c.isolate,        // child: cut off from the runtime, in its cgroups and namespaces
+		c.moveDevices,    // parent: before hooks, which may configure them
 		c.makeMounts,     // child: detached
 		c.sysctls,        // child: through a procfs that nobody else has
 		c.fillRoot,       // child: the host's tree is gone, what is mounted is in place

@@ -210,6 +210,8 @@ const (
 	CallOOMScore = "oom_score"
 	// CallTimeOffsets writes Args[0] to timens_offsets of the calling thread, which has made a time namespace for its children.
 	CallTimeOffsets = "time_offsets"
+	// CallMoveNetDevice moves the network device Args[1] to the network namespace of the process whose pid is in Args[0]'s register, with the name Args[2].
+	CallMoveNetDevice = "move_net_device"
 	// CallAdopt takes over the process that the child made by clone3 (CLONE_PARENT): Args[0] is the register of its pid.
 	CallAdopt = "adopt"
 	// CallHook runs hook number Args[1] of the kind Args[0] ("createRuntime") of the container's config.json.

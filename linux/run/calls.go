@@ -38,6 +38,8 @@ func (e *engine) call(s *plan.Step) (int64, string) {
 		return errnoOf(e.adopt(int(e.im.Value(s.Args[0]))))
 	case plan.CallOOMScore:
 		return errnoOf(writeOOMScore(int(e.im.Value(s.Args[0])), int(int64(e.im.Value(s.Args[1])))))
+	case plan.CallMoveNetDevice:
+		return errnoOf(e.moveDevice(int(e.im.Value(s.Args[0])), e.text(s.Args[1]), e.text(s.Args[2])))
 	case plan.CallTimeOffsets:
 		return errnoOf(writeTimeOffsets(e.text(s.Args[0])))
 	case plan.CallMountMapped:

@@ -28,6 +28,7 @@ type engine struct {
 	fds        map[plan.Reg]bool
 	undo       []*plan.Undo
 	oom        OOM
+	moved      []*moved        // network devices, until the container is created
 	next       int             // the parent goes on here
 	ctx        context.Context // of run
 	// hook runs a hook of the container that is being made or started.
@@ -310,6 +311,7 @@ func (e *engine) take(name string) (int, bool) {
 
 // trim closes what the parent does not need behind the gate: a created container must not hold its own streams open in the runtime.
 func (e *engine) trim() {
+	e.keepDevices()
 	for _, r := range slices.Collect(maps.Keys(e.fds)) {
 		if r != e.plan.Reg(plan.RegSyncP) {
 			e.closeReg(r)
@@ -319,6 +321,7 @@ func (e *engine) trim() {
 
 // release gives back what only the work needed: descriptors and the arena. Idempotent.
 func (e *engine) release() {
+	e.keepDevices()
 	for _, r := range slices.Collect(maps.Keys(e.fds)) {
 		e.closeReg(r)
 	}
@@ -334,7 +337,7 @@ func (e *engine) abort() error {
 	if e.oom != nil {
 		_ = e.oom.Close()
 	}
-	var errs []error
+	errs := []error{e.restoreDevices()}
 	for _, u := range slices.Backward(e.undo) {
 		if err := e.takeBack(u); err != nil {
 			errs = append(errs, fmt.Errorf("undo: %s %s: %w", u.Label, u.Path, err))

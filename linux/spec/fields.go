@@ -123,7 +123,7 @@ var carriedOut = []fieldRule{
 	{"/linux/rootfsPropagation", carried, ""},
 	{"/linux/maskedPaths", carried, ""},
 	{"/linux/readonlyPaths", carried, ""},
-	{"/linux/netDevices", later, ""},
+	{"/linux/netDevices/*/name", carried, ""},
 	{"/linux/seccomp", later, ""},
 	{"/linux/mountLabel", carried, ""},
 	{"/linux/intelRdt", later, ""},

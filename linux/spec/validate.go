@@ -50,6 +50,7 @@ func Validate(s *specs.Spec, o Options) error {
 		p.mappings(s)
 		p.sysctls(s)
 		p.timeOffsets(s)
+		p.netDevices(s)
 		p.personality(s.Linux.Personality)
 		p.memoryPolicy(s.Linux.MemoryPolicy)
 		p.devices(s.Linux.Devices)
