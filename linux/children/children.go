@@ -81,6 +81,7 @@ func forget(pid int) {
 	registry.mu.Lock()
 	delete(registry.known, pid)
 	registry.mu.Unlock()
+	lookAgain()
 }
 
 // siginfo is the start of siginfo_t as waitid(2) fills it.
