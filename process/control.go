@@ -113,11 +113,17 @@ func (m *Manager) Resume(ctx context.Context, id string) error {
 	})
 }
 
+// lastSignal is SIGRTMAX, signal(7).
+const lastSignal = 64
+
 // Kill signals init, an exec, or with all (and no exec) every process of the container.
 func (m *Manager) Kill(ctx context.Context, id, execID string, sig int, all bool) error {
 	c, err := m.find(id)
 	if err != nil {
 		return err
+	}
+	if sig < 0 || sig > lastSignal {
+		return c.wrap(execID, fmt.Errorf("%d is no signal: %w", sig, errdefs.ErrInvalidArgument))
 	}
 	all = all && execID == ""
 	frozen := false

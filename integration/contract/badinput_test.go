@@ -69,8 +69,8 @@ func TestBadConfig(t *testing.T) {
 			{"seccomp", errdefs.IsNotImplemented, "/linux/seccomp", func(s *specs.Spec) {
 				s.Linux.Seccomp = &specs.LinuxSeccomp{DefaultAction: specs.ActErrno}
 			}},
-			{"hooks", errdefs.IsNotImplemented, "/hooks", func(s *specs.Spec) {
-				s.Hooks = &specs.Hooks{Poststart: []specs.Hook{{Path: "/bin/true"}}}
+			{"hook without a path", errdefs.IsInvalidArgument, "/hooks/poststart/0/path", func(s *specs.Spec) {
+				s.Hooks = &specs.Hooks{Poststart: []specs.Hook{{Args: []string{"true"}}}}
 			}},
 			{"AppArmor", errdefs.IsNotImplemented, "/process/apparmorProfile", func(s *specs.Spec) { s.Process.ApparmorProfile = "profile" }},
 			{"mount over /proc", errdefs.IsInvalidArgument, "/proc", func(s *specs.Spec) {

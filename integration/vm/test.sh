@@ -53,7 +53,7 @@ packages() {
 
 # make_payload DIR fills DIR with what the guest has where the repository is on the host: binaries, and each package's folder with its data.
 make_payload() {
-	local p module
+	local p module tags
 	make -s -C "$top" build
 	"$top/integration/setup/setup.sh" containerd2 >&2
 	mkdir -p "$1/.cache/bin"
@@ -61,10 +61,10 @@ make_payload() {
 	cp "$top"/.cache/bin/{containerd2,ctr2} "$1/.cache/bin/"
 	cp "$here/inside.sh" "$1/"
 	for p in "${list[@]}"; do
-		module=$top
-		[[ $p != integration/* ]] || module=$top/integration
+		module=$top tags=no_grpc
+		[[ $p != integration/* ]] || module=$top/integration tags= # the client of containerd is gRPC
 		mkdir -p "$1/$p"
-		(cd "$module" && CGO_ENABLED=0 go test -c -tags no_grpc -ldflags '-s -w' -o "$1/$p/vm.test" "$top/$p")
+		(cd "$module" && CGO_ENABLED=0 go test -c -tags "$tags" -ldflags '-s -w' -o "$1/$p/vm.test" "$top/$p")
 		[ ! -d "$top/$p/testdata" ] || cp -r "$top/$p/testdata" "$1/$p/"
 	done
 }
