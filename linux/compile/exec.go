@@ -35,7 +35,7 @@ func Exec(in ExecInput) (*plan.Plan, error) {
 		c.ns.joinUser = true
 	}
 	for _, topic := range []func() error{
-		c.checkLabels, c.openCgroups, c.openNull, c.execHome, c.launchExec, c.enterContainer, c.execTerminal, c.limits, c.personality, c.memoryPolicy, c.identity, c.findCommand, c.execReady, c.execute,
+		c.checkLabels, c.openCgroups, c.openClass, c.openNull, c.execHome, c.launchExec, c.enterContainer, c.execTerminal, c.limits, c.personality, c.memoryPolicy, c.identity, c.findCommand, c.execReady, c.execute,
 	} {
 		if err := topic(); err != nil {
 			return nil, err
@@ -90,6 +90,7 @@ func (c *compiler) enterContainer() error {
 	c.b.In(plan.Child, plan.Isolate)
 	c.cutOff()
 	c.joinCgroups()
+	c.joinClass()
 	if err := c.finalAffinity(); err != nil {
 		return err
 	}

@@ -135,6 +135,7 @@ func (c *compiler) isolate() error {
 	c.b.In(plan.Child, plan.Isolate)
 	c.cutOff()
 	c.joinCgroups()
+	c.joinClass()
 	c.joinNamespaces()
 	c.newNamespaces()
 	c.setLabels()

@@ -50,6 +50,7 @@ type compiler struct {
 	mounts  []*mount
 	ns      namespaces
 	joins   []plan.Reg          // descriptors of the cgroups' tasks files
+	classes []plan.Reg          // descriptors of the resctrl groups' tasks files
 	null    plan.Reg            // the host's /dev/null, detached: masks files
 	node    map[string]plan.Reg // copied device nodes by path
 }
@@ -71,10 +72,12 @@ func Create(in CreateInput) (*plan.Plan, error) {
 		c.findNamespaces,
 		c.checkLabels,
 		c.makeCgroups,    // parent
+		c.makeClass,      // parent
 		c.mountRootfs,    // parent
 		c.openNamespaces, // parent
 		c.openSources,    // parent
 		c.openCgroups,    // parent
+		c.openClass,      // parent
 		c.launch,         // parent, then the child is alive
 		c.isolate,        // child: cut off from the runtime, in its cgroups and namespaces
 		c.moveDevices,    // parent: before hooks, which may configure them

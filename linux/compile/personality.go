@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"fmt"
 	"strings"
 
 	"example.io/shim/linux/abi"
@@ -16,8 +15,12 @@ func (c *compiler) personality() error {
 		return nil
 	}
 	c.b.In(plan.Child, plan.Identity)
-	c.b.Add(plan.Step{Label: fmt.Sprintf("have the personality %s", p.Domain), Source: "/linux/personality", Why: "personality(2)", Sys: abi.SysPersonality,
-		Args: []plan.Arg{plan.T(spec.Personalities[p.Domain], "PER_"+string(p.Domain))}})
+	bits, text := spec.Personalities[p.Domain], "PER_"+string(p.Domain)
+	for _, f := range p.Flags {
+		bits, text = bits|spec.PersonalityFlags[f], text+"|"+string(f)
+	}
+	c.b.Add(plan.Step{Label: "have the personality " + strings.TrimPrefix(text, "PER_"), Source: "/linux/personality", Why: "personality(2)", Sys: abi.SysPersonality,
+		Args: []plan.Arg{plan.T(bits, text)}})
 	return nil
 }
 

@@ -231,4 +231,8 @@ const (
 	CallMountMapped = "mount_mapped"
 	// CallMountLoop mounts the file system in a file, through a loop device that goes with the mount: Args are mount's five arguments.
 	CallMountLoop = "mount_loop"
+	// CallSchemata writes the lines Args[2] to schemata of the resctrl group Args[1]; Args[0] is where resctrl is mounted.
+	CallSchemata = "schemata"
+	// CallHasSchemata fails when schemata of the resctrl group Args[0] does not say what the lines Args[1] say.
+	CallHasSchemata = "has_schemata"
 )

@@ -234,11 +234,15 @@ func TestInitialAffinity(t *testing.T) {
 
 // TestPersonality: init and further processes.
 func TestPersonality(t *testing.T) {
-	for domain, want := range map[specs.LinuxPersonalityDomain]string{specs.PerLinux: "00000000", specs.PerLinux32: "00000008"} {
-		box := sleeping(t, newDeps(t), func(s *specs.Spec) { s.Linux.Personality = &specs.LinuxPersonality{Domain: domain} })
+	for want, p := range map[string]specs.LinuxPersonality{
+		"00000000": {Domain: specs.PerLinux}, "00000008": {Domain: specs.PerLinux32},
+		"00040000": {Domain: specs.PerLinux, Flags: []specs.LinuxPersonalityFlag{"ADDR_NO_RANDOMIZE"}},
+		"06020008": {Domain: specs.PerLinux32, Flags: []specs.LinuxPersonalityFlag{"UNAME26", "WHOLE_SECONDS", "STICKY_TIMEOUTS"}},
+	} {
+		box := sleeping(t, newDeps(t), func(s *specs.Spec) { s.Linux.Personality = &p })
 		for _, pid := range []int{box.Init().Pid(), execSleeping(t, box, func(*specs.Process) {}).Pid()} {
 			if got := procFile(t, pid, "personality"); strings.TrimSpace(got) != want {
-				t.Errorf("%s: %q", domain, got)
+				t.Errorf("%+v: %q", p, got)
 			}
 		}
 	}

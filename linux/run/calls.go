@@ -52,6 +52,10 @@ func (e *engine) call(s *plan.Step) (int64, string) {
 		done := make(chan error, 1) // not on this thread, whose children may be in namespaces of the container
 		go func() { done <- e.hook(e.ctx, e.text(s.Args[0]), int(e.im.Value(s.Args[1]))) }()
 		return errnoOf(<-done)
+	case plan.CallSchemata:
+		return errnoOf(writeSchemata(e.text(s.Args[0]), e.text(s.Args[1]), e.text(s.Args[2])))
+	case plan.CallHasSchemata:
+		return errnoOf(hasSchemata(e.text(s.Args[0]), e.text(s.Args[1])))
 	case plan.CallMountIn:
 		return errnoOf(mountIn(e.text(s.Args[0]), e.text(s.Args[1]), e.text(s.Args[2]), e.text(s.Args[3]), uintptr(e.im.Value(s.Args[4])), e.text(s.Args[5])))
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ var faultErrnos = []abi.Errno{abi.EPERM, abi.ENOSYS, abi.ENOMEM, abi.EINTR}
 var topics = map[string]struct {
 	edit     func(*specs.Spec)
 	terminal bool
+	deps     func(*testing.T, *Deps)
 }{
 	"default":  {edit: nil},
 	"terminal": {edit: func(s *specs.Spec) { s.Process.Terminal = true }, terminal: true},
@@ -46,6 +49,18 @@ var topics = map[string]struct {
 		hook := []specs.Hook{{Path: "/bin/true"}}
 		s.Hooks = &specs.Hooks{CreateRuntime: hook, CreateContainer: hook, StartContainer: []specs.Hook{{Path: "/bin/true"}}, Poststart: hook, Poststop: hook}
 	}},
+	"resctrl": {edit: func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{ClosID: "/", EnableMonitoring: true} }, deps: func(t *testing.T, deps *Deps) {
+		deps.Facts.Resctrl = standIn(t)
+		groups := filepath.Join(deps.Facts.Resctrl, "mon_groups")
+		if err := os.Mkdir(groups, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if left, _ := filepath.Glob(groups + "/*/tasks"); len(left) > 0 || os.Remove(groups) != nil {
+				t.Errorf("left: %v", left)
+			}
+		})
+	}},
 	"resources": {edit: func(s *specs.Spec) {
 		limit, pids, shares := int64(64<<20), int64(100), uint64(512)
 		s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: &limit}
@@ -65,6 +80,9 @@ func TestFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bundle := newBundle(t, topic.edit)
 			deps := newDeps(t)
+			if topic.deps != nil {
+				topic.deps(t, deps)
+			}
 			r := request(bundle)
 			r.Terminal = topic.terminal
 			s, err := LoadSpec(bundle)

@@ -138,6 +138,9 @@ func Create(ctx context.Context, deps *Deps, r Request) (*Container, error) {
 	if c.cg, err = cgroup.Load(c.state.Cgroup); err != nil {
 		return nil, fmt.Errorf("create %s: %w", r.ID, err)
 	}
+	if err := c.state.claimGroups(compile.ClassOf(deps.Facts.Resctrl, r.ID, s)); err != nil {
+		return nil, err
+	}
 	// Before anything is made: a killed shim must be able to be cleaned up after.
 	if err := c.state.save(); err != nil {
 		return nil, err

@@ -36,6 +36,7 @@ type State struct {
 	MountsMade bool         `json:"rootfsMounted"` // the shim mounts the root file system, and so unmounts it
 	CgroupDirs []files.Dir  `json:"cgroupDirs"`
 	Cgroup     cgroup.State `json:"cgroup"`
+	Resctrl    []string     `json:"resctrl,omitempty"`   // groups that go with the container, the inner one first
 	Pid        int          `json:"pid,omitempty"`       // init, in the shim's pid namespace
 	StartTime  uint64       `json:"startTime,omitempty"` // of init, field 22 of /proc/PID/stat: a pid alone can be another's by now
 	Created    time.Time    `json:"created"`
@@ -143,6 +144,7 @@ func (s *State) cleanup(ctx context.Context, cg cgroup.Cgroup) error {
 	if err := cg.Delete(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("remove the cgroup of %s: %w", s.ID, err))
 	}
+	errs = append(errs, s.removeGroups())
 	if err := errors.Join(errs...); err != nil {
 		return err // the state stays: another try needs it
 	}

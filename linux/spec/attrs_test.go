@@ -39,7 +39,16 @@ func TestAttributeRules(t *testing.T) {
 
 		{`{"linux": {"personality": {"domain": "LINUX32"}}}`, ""},
 		{`{"linux": {"personality": {"domain": "BSD"}}}`, `/linux/personality/domain: "BSD" is none of LINUX, LINUX32`},
-		{`{"linux": {"personality": {"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}}}`, `*/linux/personality/flags: cannot be carried out (runtime-spec defines none)`},
+		{`{"linux": {"personality": {"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE", "STICKY_TIMEOUTS"]}}}`, ""},
+		{`{"linux": {"personality": {"domain": "LINUX", "flags": ["ADDR_RANDOMIZE"]}}}`, `/linux/personality/flags/0: "ADDR_RANDOMIZE" is none of ADDR_COMPAT_LAYOUT, `},
+		{`{"linux": {"intelRdt": {"closID": "gold", "l3CacheSchema": "L3:0=f", "memBwSchema": "MB:0=20", "schemata": ["L2:0=f"], "enableMonitoring": true}}}`, ""},
+		{`{"linux": {"intelRdt": {"closID": "/"}}}`, ""},
+		{`{"linux": {"intelRdt": {"closID": "../x"}}}`, `/linux/intelRdt/closID: "../x" is no name of a group`},
+		{`{"linux": {"intelRdt": {"closID": ".."}}}`, `/linux/intelRdt/closID: ".." is no name of a group`},
+		{`{"linux": {"intelRdt": {"l3CacheSchema": "L3:0=f\nMB:0=5"}}}`, `/linux/intelRdt/l3CacheSchema: "L3:0=f\nMB:0=5": one line is needed`},
+		{`{"linux": {"intelRdt": {"l3CacheSchema": "0=f"}}}`, `/linux/intelRdt/l3CacheSchema: "0=f" does not begin with L3`},
+		{`{"linux": {"intelRdt": {"memBwSchema": "L3:0=f"}}}`, `/linux/intelRdt/memBwSchema: "L3:0=f" does not begin with MB:`},
+		{`{"linux": {"intelRdt": {"schemata": ["MB:0=5", ""]}}}`, `/linux/intelRdt/schemata/1: is empty`},
 
 		{`{"linux": {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0-3", "flags": ["MPOL_F_STATIC_NODES"]}}}`, ""},
 		{`{"linux": {"memoryPolicy": {"mode": "MPOL_PREFERRED"}}}`, ""},

@@ -49,9 +49,20 @@ func (p *problems) memoryPolicy(m *specs.LinuxMemoryPolicy) {
 // Personalities are the domains of personality(2).
 var Personalities = map[specs.LinuxPersonalityDomain]uint64{specs.PerLinux: 0, specs.PerLinux32: 8}
 
+// PersonalityFlags are the flags of personality(2) (include/uapi/linux/personality.h). The specification names no flag; these names are the manual's.
+var PersonalityFlags = map[specs.LinuxPersonalityFlag]uint64{
+	"UNAME26": 1 << 17, "ADDR_NO_RANDOMIZE": 1 << 18, "FDPIC_FUNCPTRS": 1 << 19, "MMAP_PAGE_ZERO": 1 << 20, "ADDR_COMPAT_LAYOUT": 1 << 21,
+	"READ_IMPLIES_EXEC": 1 << 22, "ADDR_LIMIT_32BIT": 1 << 23, "SHORT_INODE": 1 << 24, "WHOLE_SECONDS": 1 << 25, "STICKY_TIMEOUTS": 1 << 26, "ADDR_LIMIT_3GB": 1 << 27,
+}
+
 func (p *problems) personality(v *specs.LinuxPersonality) {
 	if v == nil {
 		return
+	}
+	for i, f := range v.Flags {
+		if _, ok := PersonalityFlags[f]; !ok {
+			p.bad(at("/linux/personality/flags", i), "%q is none of %s", f, names(PersonalityFlags))
+		}
 	}
 	if _, ok := Personalities[v.Domain]; !ok {
 		p.bad("/linux/personality/domain", "%q is none of %s", v.Domain, names(Personalities))
