@@ -3,6 +3,12 @@
 // On cgroup v1 the kernel writes to an eventfd when the cgroup's limit cannot be met (Documentation/admin-guide/cgroup-v1/memory.rst, "OOM
 // Control") and counts the kills in memory.oom_control. The eventfd wakes, the counter decides: an eventfd also fires when no process is killed
 // (a task waits with the OOM killer off) and when the cgroup is removed.
+//
+// On cgroup v2 memory.events has the counter, and the kernel wakes a poll of that file when one of its counters has changed
+// (Documentation/admin-guide/cgroup-v2.rst, "Memory Interface Files"), ten times in 100 ms at most. It is polled and not watched with inotify, which wakes at the
+// same moment, as a user has 128 instances of inotify only (fs.inotify.max_user_instances), and each container needs one. oom_kill counts the
+// killed processes that are in the cgroup, whosever limit it was; memory.events counts those of the cgroups below too, which a container may have made, and
+// memory.events.local does not. Where the hierarchy is mounted with memory_localevents, both have the cgroup's own alone.
 package oom
 
 import (
@@ -20,8 +26,9 @@ import (
 
 // Watcher watches one memory cgroup, with those below it.
 type Watcher struct {
-	control string // path of memory.oom_control
-	event   *os.File
+	control string   // path of memory.oom_control, or of memory.events
+	event   *os.File // the eventfd, or memory.events
+	unified bool
 	c       chan struct{}
 	done    chan struct{}
 	ended   chan struct{}
@@ -31,9 +38,12 @@ type Watcher struct {
 	told uint64 // kills that Pending has told of
 }
 
-// New arms a watcher for the cgroup v1 memory directory dir. A kill after New has returned is told.
+// New arms a watcher for the memory cgroup dir, of v1 or v2. A kill after New has returned is told.
 func New(dir string) (*Watcher, error) {
 	control, err := os.Open(filepath.Join(dir, "memory.oom_control"))
+	if errors.Is(err, os.ErrNotExist) {
+		return newUnified(dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("watch for OOM kills: %w", err)
 	}
@@ -42,8 +52,7 @@ func New(dir string) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watch for OOM kills: eventfd: %w", err)
 	}
-	w := &Watcher{control: control.Name(), event: os.NewFile(uintptr(fd), "oom eventfd"), c: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{})}
-	w.told, _ = w.count() // a cgroup that was there before may have had kills
+	w := newWatcher(control.Name(), os.NewFile(uintptr(fd), "oom eventfd"), false)
 	line := strconv.Itoa(fd) + " " + strconv.Itoa(int(control.Fd()))
 	if err := os.WriteFile(filepath.Join(dir, "cgroup.event_control"), []byte(line), 0); err != nil {
 		_ = w.event.Close()
@@ -53,7 +62,13 @@ func New(dir string) (*Watcher, error) {
 	return w, nil
 }
 
-// C carries a value when Pending has kills to tell of. It is closed after Close, and when the cgroup is gone.
+func newWatcher(control string, event *os.File, unified bool) *Watcher {
+	w := &Watcher{control: control, event: event, unified: unified, c: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{})}
+	w.told, _ = w.count() // a cgroup that was there before may have had kills
+	return w
+}
+
+// C carries a value when Pending has kills to tell of. It is closed after Close, and on v1 when the cgroup is gone.
 func (w *Watcher) C() <-chan struct{} { return w.c }
 
 // The eventfd fires before the victim is killed and counted. So long apart, and so often, the counter is looked at for the kill; one that is
@@ -117,7 +132,7 @@ func (w *Watcher) look(take bool) (int, bool) {
 
 // count reads the counter of kills (since Linux 4.13).
 func (w *Watcher) count() (uint64, bool) {
-	data, err := os.ReadFile(w.control)
+	data, err := w.read()
 	if err != nil {
 		return 0, false
 	}

@@ -67,7 +67,7 @@ func (h *handle) Update(_ context.Context, resources []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := spec.ValidateResources(r, spec.Options{CgroupVersion: 1}); err != nil {
+	if err := spec.ValidateResources(r, spec.Options{}); err != nil {
 		return err
 	}
 	return h.c.Cgroup().Update(r)

@@ -13,6 +13,10 @@ const whyV1 = "Documentation/admin-guide/cgroup-v1/"
 // makeCgroups makes the container's directories, writes the limits that hold from the start, and arms the OOM watcher.
 func (c *compiler) makeCgroups() error {
 	c.b.In(plan.Parent, plan.Cgroup)
+	if c.unified() {
+		c.makeUnified()
+		return c.limitUnified()
+	}
 	for _, d := range c.dirs {
 		list := d.Parents()
 		for i, dir := range list {
@@ -87,6 +91,19 @@ func (c *compiler) inheritCpuset(dir string) {
 // kernel returns at most.
 const cpusetSize = 4096
 
+// lateLimits writes what waits for the container's root.
+func (c *compiler) lateLimits() error {
+	if c.unified() {
+		return c.lateUnified()
+	}
+	writes, err := files.V1(c.spec.Linux.Resources, c.dirs, "/linux/resources")
+	if err != nil {
+		return err
+	}
+	c.writeFiles(writes, files.Late)
+	return nil
+}
+
 func (c *compiler) writeFiles(writes []files.Write, when files.When) {
 	for _, w := range writes {
 		if w.When != when {
@@ -100,6 +117,10 @@ func (c *compiler) writeFiles(writes []files.Write, when files.When) {
 // openCgroups opens what the child writes to join its cgroups.
 func (c *compiler) openCgroups() error {
 	c.b.In(plan.Parent, plan.Prepare)
+	if c.unified() {
+		c.openUnified()
+		return nil
+	}
 	for _, d := range c.dirs {
 		r := c.open(plan.Step{Label: "open the cgroup " + d.Path}, path.Join(d.Path, "tasks"), abi.O_WRONLY, "O_WRONLY")
 		c.joins = append(c.joins, r)

@@ -82,7 +82,7 @@ func (c *compiler) launchExec() error {
 		c.b.Add(plan.Step{Label: "enter the pid namespace for the child", Why: "setns(2), pid_namespaces(7): the child is born inside", Sys: abi.SysSetns,
 			Args: []plan.Arg{plan.R(c.b.Reg(plan.RegInit)), plan.T(abi.CLONE_NEWPID, "CLONE_NEWPID")}})
 	}
-	c.b.Add(plan.Step{Op: plan.OpClone, Label: "fork the child", Why: "clone(2)", Args: []plan.Arg{plan.T(0, "0")}})
+	c.b.Add(plan.Step{Op: plan.OpClone, Label: "fork the child", Why: "clone(2)", Args: c.cloneArgs(0)})
 	return nil
 }
 

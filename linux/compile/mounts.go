@@ -85,7 +85,9 @@ func (c *compiler) openSource(i int) error {
 		return nil
 	case mt.dst == "/":
 		return invalid(mt.source+"/destination", "the root cannot be mounted over")
-	case m.Type == "cgroup" || m.Type == "cgroup2":
+	case isCgroup(m) && c.unified():
+		return c.openUnifiedMount(mt)
+	case isCgroup(m):
 		c.openCgroupBinds(mt)
 		return nil
 	case !mt.opt.Bind:
@@ -108,6 +110,8 @@ func (c *compiler) openSource(i int) error {
 	c.idmap(mt)
 	return nil
 }
+
+func isCgroup(m *specs.Mount) bool { return m.Type == "cgroup" || m.Type == "cgroup2" }
 
 // procFiles are the files of procfs over which files may be mounted (LXCFS and the like; runc has the same list).
 var procFiles = []string{
@@ -195,7 +199,9 @@ func (c *compiler) makeMounts() error {
 	for _, mt := range c.mounts {
 		switch {
 		case mt.opt.Remount:
-		case mt.m.Type == "cgroup" || mt.m.Type == "cgroup2":
+		case isCgroup(mt.m) && c.unified():
+			c.makeUnifiedMount(mt)
+		case isCgroup(mt.m):
 			opt := mt.opt
 			opt.Set, opt.RecSet = opt.Set&^abi.MOUNT_ATTR_RDONLY, opt.RecSet&^abi.MOUNT_ATTR_RDONLY // only when the hierarchies are in it
 			mt.reg = c.newFS(plan.Step{Label: "make a tmpfs for " + mt.dst, Source: mt.source}, "tmpfs", "tmpfs", []spec.MountData{{Key: "mode", Value: "755", HasValue: true, Index: ours}}, opt, mt.source)

@@ -114,7 +114,7 @@ func (c *compiler) launch() error {
 	}
 	c.newTime()
 	flags := c.born()
-	c.b.Add(plan.Step{Op: plan.OpClone, Label: "fork the child", Source: "/linux/namespaces", Args: []plan.Arg{plan.T(flags, flagText(flags))},
+	c.b.Add(plan.Step{Op: plan.OpClone, Label: "fork the child", Source: "/linux/namespaces", Args: c.cloneArgs(flags),
 		Why: "clone(2), namespaces(7)"})
 	return nil
 }

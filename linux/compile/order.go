@@ -49,7 +49,8 @@ type compiler struct {
 	root    plan.Reg   // the container's root, a mount of its own
 	mounts  []*mount
 	ns      namespaces
-	joins   []plan.Reg          // descriptors of the cgroups' tasks files
+	joins   []plan.Reg          // descriptors of the cgroups' tasks files (v1)
+	into    plan.Reg            // descriptor of the cgroup that the child is born in (v2)
 	classes []plan.Reg          // descriptors of the resctrl groups' tasks files
 	null    plan.Reg            // the host's /dev/null, detached: masks files
 	node    map[string]plan.Reg // copied device nodes by path

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"example.io/shim/linux/abi"
-	"example.io/shim/linux/cgroup/files"
 	"example.io/shim/linux/plan"
 )
 
@@ -161,11 +160,9 @@ func (c *compiler) waitAtGate() error {
 	}
 	c.oomScore()
 	c.schedule()
-	writes, err := files.V1(c.spec.Linux.Resources, c.dirs, "/linux/resources")
-	if err != nil {
+	if err := c.lateLimits(); err != nil {
 		return err
 	}
-	c.writeFiles(writes, files.Late)
 	c.home(plan.RegPid)
 	c.b.Add(plan.Step{Op: plan.OpGate, Label: "the container is created"})
 	c.b.In(plan.Parent, plan.Start)

@@ -40,11 +40,12 @@ type Rlimit struct{ Soft, Hard uint64 }
 type Cgroup struct {
 	Version     int // 1 (also hybrid), 2 (pure), 0 (none mounted)
 	Hierarchies []Hierarchy
+	Delegate    []string // v2: the files that go with a delegated cgroup, /sys/kernel/cgroup/delegate
 }
 
 // Hierarchy is one mounted cgroup v1 hierarchy or the v2 one.
 type Hierarchy struct {
-	Controllers []string // "memory", or "cpu","cpuacct", or "name=systemd"; empty for v2
+	Controllers []string // "memory", or "cpu","cpuacct", or "name=systemd"; of v2 those that it has, in the kernel's order
 	Mount       string   // mount point in our mount namespace
 	Root        string   // root of that mount within the hierarchy (mountinfo field 4), "/" normally
 	Own         string   // our own cgroup in it, from /proc/self/cgroup, relative to the hierarchy's root

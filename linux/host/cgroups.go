@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -38,7 +39,29 @@ func Cgroups() (facts.Cgroup, error) {
 		placeByMountinfo(list, data)
 	}
 	list = slices.DeleteFunc(list, func(h facts.Hierarchy) bool { return h.Mount == "" })
-	return facts.Cgroup{Version: version(list), Hierarchies: list}, nil
+	c := facts.Cgroup{Version: version(list), Hierarchies: list}
+	if c.Version == 2 {
+		err = unified(&c)
+	}
+	return c, err
+}
+
+// unified completes what is known of the v2 hierarchy, where it is the only one.
+func unified(c *facts.Cgroup) error {
+	h := &c.Hierarchies[slices.IndexFunc(c.Hierarchies, func(h facts.Hierarchy) bool { return h.Unified })]
+	c.Hierarchies = []facts.Hierarchy{*h} // without named ones of v1, which control nothing
+	h = &c.Hierarchies[0]
+	data, err := os.ReadFile(path.Join(h.Mount, "cgroup.controllers"))
+	if err != nil {
+		return fmt.Errorf("probe the cgroups: %w", err)
+	}
+	h.Controllers = strings.Fields(string(data))
+	data, err = os.ReadFile("/sys/kernel/cgroup/delegate") // not there without sysfs: then nothing but the directory is delegated
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("probe the cgroups: %w", err)
+	}
+	c.Delegate = strings.Fields(string(data))
+	return nil
 }
 
 // version is 2 where only the v2 hierarchy is mounted, 1 where there is a v1 hierarchy with a controller.

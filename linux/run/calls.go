@@ -46,6 +46,12 @@ func (e *engine) call(s *plan.Step) (int64, string) {
 		return errnoOf(mountMapped(int(e.im.Value(s.Args[0])), e.text(s.Args[1]), e.text(s.Args[2]), e.text(s.Args[3]), uintptr(e.im.Value(s.Args[4])), e.text(s.Args[5])))
 	case plan.CallMountLoop:
 		return errnoOf(mountLoop(e.text(s.Args[0]), e.text(s.Args[1]), e.text(s.Args[2]), uintptr(e.im.Value(s.Args[3])), e.text(s.Args[4])))
+	case plan.CallCgroup:
+		fd, err := openCgroup(e.text(s.Args[0]), e.text(s.Args[1]), int(e.im.Value(s.Args[2])))
+		if err != nil {
+			return errnoOf(err)
+		}
+		return int64(fd), ""
 	case plan.CallCopyUp:
 		return errnoOf(e.copyUp(s))
 	case plan.CallHook:

@@ -247,7 +247,11 @@ func (e *engine) do(s *plan.Step) (int64, string) {
 		e.im.Store(a[1], a[0])
 		return 0, ""
 	case plan.OpClone:
-		return errnoOf(e.clone(a[0]))
+		into := -1
+		if len(s.Args) > 1 {
+			into = int(a[1])
+		}
+		return errnoOf(e.clone(a[0], into))
 	case plan.OpCall:
 		return e.call(s)
 	}
@@ -267,8 +271,8 @@ func errnoOf(err error) (int64, string) {
 }
 
 // clone forks the child. From here on the parent does not hold the child's end of the socket pair: its end reads EOF when
-// the child has executed its program or is dead.
-func (e *engine) clone(flags uint64) error {
+// the child has executed its program or is dead. into is the cgroup v2 that it is born in, -1 for ours.
+func (e *engine) clone(flags uint64, into int) error {
 	var keep []int
 	for _, r := range e.im.CloseAllKeeps() {
 		if fd := e.im.Reg(r); fd >= 0 {
@@ -280,7 +284,7 @@ func (e *engine) clone(flags uint64) error {
 	e.im.FillCloseAll(nr, slices.Compact(keep))
 	pidfd := e.plan.Reg(plan.RegPidfd)
 	proc, err := children.Fork(func() (int, int, error) {
-		pid, err := child.Fork(e.arena, e.im, flags, -1, pidfd)
+		pid, err := child.Fork(e.arena, e.im, flags, into, pidfd)
 		return pid, int(int32(e.im.Reg(pidfd))), err
 	})
 	if err != nil {

@@ -74,7 +74,7 @@ func LoadSpec(bundle string) (*specs.Spec, error) {
 	}
 	s, err := spec.Parse(data)
 	if err == nil {
-		err = spec.Validate(s, spec.Options{CgroupVersion: 1})
+		err = spec.Validate(s, spec.Options{})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -156,8 +156,6 @@ func Create(ctx context.Context, deps *Deps, r Request) (*Container, error) {
 // refuse names what this version cannot do on this machine.
 func refuse(deps *Deps, r Request) error {
 	switch {
-	case deps.Facts.Cgroup.Version == 2:
-		return fmt.Errorf("create %s: this machine has cgroup v2 only, which is not supported yet: %w", r.ID, errdefs.ErrNotImplemented)
 	case deps.Facts.Cgroup.Version == 0:
 		return fmt.Errorf("create %s: no cgroup hierarchy is mounted below /sys/fs/cgroup: %w", r.ID, errdefs.ErrFailedPrecondition)
 	case r.SystemdCgroup:

@@ -1,12 +1,16 @@
 package files
 
-import "path"
+import (
+	"path"
+	"strings"
+)
 
 // Enabling is a write to a cgroup.subtree_control that gives controllers to the children.
 type Enabling struct {
 	Dir  string // of the cgroup
 	File string // absolute
 	All  string // the write of all at once
+	Full string // what the file has when all are given
 	// Each is the same one controller a write, for when the kernel refuses All: some do not go into this subtree (threaded cgroups, cpu with
 	// realtime processes). Which of them the container needs is seen when its files are written.
 	Each []string
@@ -23,7 +27,7 @@ func Enable(d Dir) []Enabling {
 		e.Each = append(e.Each, "+"+c)
 		e.All += " +" + c
 	}
-	e.All = e.All[1:]
+	e.All, e.Full = e.All[1:], strings.Join(d.Controllers, " ")+"\n"
 	var list []Enabling
 	for _, dir := range append([]string{d.Mount}, d.Parents()...) {
 		if dir != d.Path {
