@@ -2,7 +2,7 @@
 //
 // On cgroup v1 the kernel writes to an eventfd when the cgroup's limit cannot be met (Documentation/admin-guide/cgroup-v1/memory.rst, "OOM
 // Control") and counts the kills in memory.oom_control. The eventfd wakes, the counter decides: an eventfd also fires when no process is killed
-// (a task waits with the OOM killer off) and when the cgroup is removed.
+// (a task waits with the OOM killer off) and when the cgroup is removed. Kills in a cgroup that the container has made below its own are counted there alone.
 //
 // On cgroup v2 memory.events has the counter, and the kernel wakes a poll of that file when one of its counters has changed
 // (Documentation/admin-guide/cgroup-v2.rst, "Memory Interface Files"), ten times in 100 ms at most. It is polled and not watched with inotify, which wakes at the

@@ -14,10 +14,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// unified says that this machine has cgroup v2 only.
+func unified(t *testing.T) bool {
+	var st unix.Statfs_t
+	if err := unix.Statfs("/sys/fs/cgroup", &st); err != nil {
+		t.Fatal(err)
+	}
+	return st.Type == unix.CGROUP2_SUPER_MAGIC
+}
+
 // newCgroup makes a memory cgroup with a limit of 16 MiB.
 func newCgroup(t *testing.T) string {
 	t.Helper()
-	dir := filepath.Join("/sys/fs/cgroup/memory", fmt.Sprintf("shim-oom-test-%d", os.Getpid()))
+	parent, limits := "/sys/fs/cgroup/memory", map[string]string{"memory.limit_in_bytes": "16777216"}
+	if unified(t) {
+		parent, limits = "/sys/fs/cgroup", map[string]string{"memory.max": "16777216", "memory.swap.max": "0"}
+		if err := os.WriteFile(filepath.Join(parent, "cgroup.subtree_control"), []byte("+memory"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := filepath.Join(parent, fmt.Sprintf("shim-oom-test-%d", os.Getpid()))
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -31,8 +47,10 @@ func newCgroup(t *testing.T) string {
 		}
 		t.Errorf("cannot remove %s", dir)
 	})
-	if err := os.WriteFile(filepath.Join(dir, "memory.limit_in_bytes"), []byte("16777216"), 0); err != nil {
-		t.Fatal(err)
+	for file, value := range limits {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(value), 0); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return dir
 }
@@ -40,7 +58,7 @@ func newCgroup(t *testing.T) string {
 // eat runs a process that is OOM-killed in dir.
 func eat(t *testing.T, dir string) {
 	t.Helper()
-	cmd := exec.Command("sh", "-c", `echo 0 > "$0"/tasks; exec tail /dev/zero`, dir)
+	cmd := exec.Command("sh", "-c", `echo 0 > "$0"/cgroup.procs; exec tail /dev/zero`, dir)
 	err := cmd.Run()
 	if ws, ok := cmd.ProcessState.Sys().(interface{ Signaled() bool }); err == nil || !ok || !ws.Signaled() {
 		t.Fatalf("the process was not killed: %v", err)
@@ -100,7 +118,13 @@ func TestIdle(t *testing.T) {
 	for end := time.Now().Add(10 * time.Second); unix.Rmdir(dir) != nil && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
-	if _, more := <-w.C(); more {
+	if unified(t) { // no word of the removal from there
+		select {
+		case <-w.C():
+			t.Error("told of a kill when the cgroup was removed")
+		default:
+		}
+	} else if _, more := <-w.C(); more {
 		t.Error("told of a kill when the cgroup was removed")
 	}
 	if n := w.Pending(); n != 0 {
@@ -116,7 +140,7 @@ func TestIdle(t *testing.T) {
 
 func TestNoCgroup(t *testing.T) {
 	before := fds(t)
-	if _, err := New("/sys/fs/cgroup/memory/does-not-exist-" + strconv.Itoa(os.Getpid())); err == nil {
+	if _, err := New("/sys/fs/cgroup/does-not-exist-" + strconv.Itoa(os.Getpid())); err == nil {
 		t.Fatal("no error for a missing cgroup")
 	}
 	if after := fds(t); after != before {
@@ -130,4 +154,31 @@ func fds(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(list)
+}
+
+// TestBelow tells of a kill in a cgroup that the container made below its own; v1 counts it there alone.
+func TestBelow(t *testing.T) {
+	dir := newCgroup(t)
+	below := filepath.Join(dir, "below")
+	if err := os.Mkdir(below, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		for end := time.Now().Add(10 * time.Second); unix.Rmdir(below) != nil && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	w, err := New(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	eat(t, below)
+	want := 0
+	if unified(t) {
+		want = 1
+	}
+	if n := w.Pending(); n != want {
+		t.Errorf("%d kills pending, want %d", n, want)
+	}
 }

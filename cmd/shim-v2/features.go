@@ -25,7 +25,7 @@ func features() ([]byte, error) {
 		Hooks: []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
 		Linux: &ocifeatures.Linux{
 			Namespaces: []string{"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"}, Capabilities: caps,
-			Cgroup:          &ocifeatures.Cgroup{V1: &yes, V2: &no, Systemd: &no, SystemdUser: &no, Rdma: &yes},
+			Cgroup:          &ocifeatures.Cgroup{V1: &yes, V2: &yes, Systemd: &no, SystemdUser: &no, Rdma: &yes},
 			Seccomp:         &ocifeatures.Seccomp{Enabled: &no},
 			Apparmor:        &ocifeatures.Apparmor{Enabled: &yes},
 			Selinux:         &ocifeatures.Selinux{Enabled: &yes},

@@ -22,7 +22,7 @@ import (
 	"example.io/shim/linux/facts"
 )
 
-// envProbe makes the test binary print its facts as JSON. Its value is a cgroup hierarchy's mount to move elsewhere first: "pids /elsewhere".
+// envProbe makes the test binary print its facts as JSON. Its value is a cgroup hierarchy's mount to move elsewhere first: "/sys/fs/cgroup/pids /elsewhere".
 const envProbe = "HOST_TEST_PROBE"
 
 func TestMain(m *testing.M) {
@@ -37,11 +37,11 @@ func TestMain(m *testing.M) {
 }
 
 func printFacts(move string) error {
-	if controller, to, ok := strings.Cut(move, " "); ok {
-		if err := unix.Unmount(filepath.Join(cgroupRoot, controller), unix.MNT_DETACH); err != nil {
+	if from, to, ok := strings.Cut(move, " "); ok {
+		if err := unix.Mount(from, to, "", unix.MS_BIND, ""); err != nil {
 			return err
 		}
-		if err := unix.Mount("cgroup", to, "cgroup", 0, controller); err != nil {
+		if err := unix.Unmount(from, unix.MNT_DETACH); err != nil {
 			return err
 		}
 	}
@@ -175,16 +175,38 @@ func TestCgroupsLive(t *testing.T) {
 	}
 }
 
+// TestUnified compares what is known of cgroup v2 with its files; a machine that has v1's hierarchies knows none of it.
+func TestUnified(t *testing.T) {
+	c, err := Cgroups()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(c.Hierarchies, func(h facts.Hierarchy) bool { return h.Unified })
+	if c.Version != 2 {
+		if len(c.Delegate) > 0 || i >= 0 && len(c.Hierarchies[i].Controllers) > 0 {
+			t.Errorf("v2 beside v1: %+v", c)
+		}
+		return
+	}
+	for file, got := range map[string][]string{filepath.Join(c.Hierarchies[0].Mount, "cgroup.controllers"): c.Hierarchies[0].Controllers, "/sys/kernel/cgroup/delegate": c.Delegate} {
+		want, err := os.ReadFile(file)
+		if err != nil || len(got) == 0 || strings.Join(got, " ") != strings.Join(strings.Fields(string(want)), " ") {
+			t.Errorf("%s: %q, want %q (%v)", file, got, want, err)
+		}
+	}
+}
+
 // TestCgroupsElsewhere mounts a hierarchy where it usually is not, in a mount namespace of its own; and lets a process be deep in the tree.
 func TestCgroupsElsewhere(t *testing.T) {
 	before, err := Cgroups()
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(before.Hierarchies, func(h facts.Hierarchy) bool { return slices.Equal(h.Controllers, []string{"pids"}) })
+	i := slices.IndexFunc(before.Hierarchies, func(h facts.Hierarchy) bool { return slices.Contains(h.Controllers, "pids") })
 	if i < 0 {
 		t.Fatalf("no hierarchy of pids among %+v", before.Hierarchies)
 	}
+	move := before.Hierarchies[i].Mount + " "
 	dir := filepath.Join(before.Hierarchies[i].Mount, "shim-test-h3", "a b:c\\d")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -201,8 +223,8 @@ func TestCgroupsElsewhere(t *testing.T) {
 	enter := fmt.Sprintf("echo 0 >'%s/cgroup.procs'", dir)
 	for name, c := range map[string]struct{ move, script, mount, own string }{
 		"deep":                    {"", enter, before.Hierarchies[i].Mount, `/shim-test-h3/a b:c\d`},
-		"mounted elsewhere":       {"pids " + to, "", to, before.Hierarchies[i].Own},
-		"mounted elsewhere, deep": {"pids " + to, enter, to, `/shim-test-h3/a b:c\d`},
+		"mounted elsewhere":       {move + to, "", to, before.Hierarchies[i].Own},
+		"mounted elsewhere, deep": {move + to, enter, to, `/shim-test-h3/a b:c\d`},
 	} {
 		f := probeBy(t, c.move, c.script, &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS})
 		want := slices.Clone(before.Hierarchies)
