@@ -2,7 +2,6 @@ package compile
 
 import (
 	"fmt"
-	"io/fs"
 	"path"
 	"strings"
 
@@ -53,12 +52,7 @@ func (c *compiler) devices() []device {
 			dev.typ = abi.S_IFCHR
 		}
 		if d.FileMode != nil {
-			dev.mode = uint32(d.FileMode.Perm())
-			for bit, m := range map[fs.FileMode]uint32{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
-				if *d.FileMode&bit != 0 {
-					dev.mode |= m
-				}
-			}
+			dev.mode = uint32(*d.FileMode) & 0o7777 // stat(2)'s bits, not those of package fs
 		}
 		if d.UID != nil {
 			dev.uid = *d.UID

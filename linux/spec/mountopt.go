@@ -197,11 +197,13 @@ func (m *MountOptions) apply(e optionEntry) {
 	}
 }
 
-// MountOptionNames returns every option that is not the file system's own, unsorted (features.md, "mountOptions").
+// MountOptionNames returns every option that is not the file system's own, unsorted (features.md, "mountOptions"). iversion is known to be refused.
 func MountOptionNames() []string {
 	names := make([]string, 0, len(mountOptionTable))
 	for n := range mountOptionTable {
-		names = append(names, n)
+		if n != "iversion" {
+			names = append(names, n)
+		}
 	}
 	return names
 }

@@ -3,6 +3,7 @@ package spec
 import (
 	"errors"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -50,6 +51,9 @@ func (p *problems) mount(here string, m *specs.Mount) {
 	p.mapping(here+"/gidMappings", m.GIDMappings)
 	if o.TmpCopyUp && (m.Type != "tmpfs" || o.Bind) {
 		p.bad(here+"/options", "tmpcopyup is for tmpfs alone")
+	}
+	if o.Super&abi.MS_I_VERSION != 0 && !o.Bind {
+		p.cannot(at(here, "options", slices.Index(m.Options, "iversion")), "iversion cannot be carried out: fsconfig(2) has no such flag (ext4, XFS and btrfs count versions without it)")
 	}
 	if o.Remount {
 		if o.IDMap || len(m.UIDMappings) > 0 || o.TmpCopyUp {

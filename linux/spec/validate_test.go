@@ -138,6 +138,8 @@ func TestRules(t *testing.T) {
 		{`{"mounts": [{"type": "tmpfs", "destination": "a/../.."}]}`, "/mounts/0/destination: \"a/../..\" is the root"},
 		{`{"mounts": [{"type": "tmpfs", "destination": "run"}]}`, ""},
 		{`{"mounts": [{"destination": "/a"}]}`, "/mounts/0/type: is missing"},
+		{`{"mounts": [{"destination": "/a", "type": "ext4", "source": "/b", "options": ["ro", "iversion"]}]}`, `*/mounts/0/options/1: iversion cannot be carried out`},
+		{`{"mounts": [{"destination": "/a", "type": "ext4", "source": "/b", "options": ["iversion", "noiversion"]}]}`, ""},
 		{`{"mounts": [{"destination": "/a", "type": "bind", "source": "/b"}]}`, `/mounts/0/type: "bind" needs bind or rbind`},
 		{`{"mounts": [{"destination": "/a", "type": "bind", "source": "/b", "options": ["rbind", "rro", "rslave"]}]}`, ``},
 		{`{"mounts": [{"destination": "/a", "options": ["bind"]}]}`, `/mounts/0/source: is missing`},

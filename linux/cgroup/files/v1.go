@@ -191,7 +191,7 @@ func (w *resources) blkio(b *specs.LinuxBlockIO) {
 		return
 	}
 	if b.Weight != nil && *b.Weight != 0 {
-		w.add("blkio", "blkio.weight", strconv.Itoa(int(*b.Weight)), "/blockIO/weight", "set the I/O weight", Early)
+		w.add("blkio", "blkio.bfq.weight", strconv.Itoa(int(*b.Weight)), "/blockIO/weight", "set the I/O weight", Early)
 	}
 	if b.LeafWeight != nil && *b.LeafWeight != 0 {
 		w.add("blkio", "blkio.leaf_weight", strconv.Itoa(int(*b.LeafWeight)), "/blockIO/leafWeight", "set the leaf I/O weight", Early)
@@ -199,7 +199,7 @@ func (w *resources) blkio(b *specs.LinuxBlockIO) {
 	for i, d := range b.WeightDevice {
 		field := fmt.Sprintf("/blockIO/weightDevice/%d", i)
 		if d.Weight != nil {
-			w.add("blkio", "blkio.weight_device", fmt.Sprintf("%d:%d %d", d.Major, d.Minor, *d.Weight), field, "set a device's I/O weight", Early)
+			w.add("blkio", "blkio.bfq.weight_device", fmt.Sprintf("%d:%d %d", d.Major, d.Minor, *d.Weight), field, "set a device's I/O weight", Early)
 		}
 		if d.LeafWeight != nil {
 			w.add("blkio", "blkio.leaf_weight_device", fmt.Sprintf("%d:%d %d", d.Major, d.Minor, *d.LeafWeight), field, "set a device's leaf I/O weight", Early)
