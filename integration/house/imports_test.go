@@ -139,7 +139,7 @@ func TestImports(t *testing.T) {
 			for _, r := range rules {
 				for _, who := range append(slices.Clone(r.who), r.except...) {
 					there := slices.ContainsFunc(g.ours(), func(f string) bool { return who == "" || below(f, who) })
-					if !there && who != "linux/bpf" { // to come
+					if !there {
 						t.Errorf("%s: there is no package %s", r.name, who)
 					}
 				}
