@@ -177,4 +177,10 @@ const (
 // Values beyond C's limits or with another number on each architecture.
 const (
 	AT_FDCWD = 0xffffffffffffff9c // -100 as a 64-bit argument
+
+	BPF_PROG_LOAD               = 0x5
+	BPF_PROG_ATTACH             = 0x8
+	BPF_PROG_TYPE_CGROUP_DEVICE = 0xf
+	BPF_CGROUP_DEVICE           = 0x6
+	BPF_F_ALLOW_MULTI           = 0x2
 )

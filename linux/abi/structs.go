@@ -9,6 +9,9 @@ const (
 	StatxSize     = 256 // struct statx
 	StatfsSize    = 120 // struct statfs (64 bit)
 	SchedAttrSize = 56  // struct sched_attr, SCHED_ATTR_SIZE_VER1
+	// union bpf_attr up to the last field that is used. There is no structure in x/sys to compare with: the layout is in include/uapi/linux/bpf.h.
+	BpfProgLoadSize   = 64
+	BpfProgAttachSize = 16
 )
 
 // Offsets of fields.
@@ -22,6 +25,12 @@ const (
 	StatxModeShift  = 32
 	CapUserHeaderV3 = 0x20080522 // _LINUX_CAPABILITY_VERSION_3
 	CloneArgsSize   = 88         // struct clone_args, CLONE_ARGS_SIZE_VER2
+	BpfInsns        = 8          // union bpf_attr of BPF_PROG_LOAD: insns, 64 bits
+	BpfLicense      = 16         // license, 64 bits
+	bpfName         = 48         // prog_name, 16 bytes with a NUL
+	BpfAttachTarget = 0          // union bpf_attr of BPF_PROG_ATTACH: target_fd, 32 bits
+	BpfAttachProg   = 4          // attach_bpf_fd, 32 bits
+	BpfAttachType   = 8          // attach_type, and attach_flags behind it, 32 bits each
 )
 
 // OpenHow marshals a struct open_how (openat2(2)).
@@ -39,6 +48,15 @@ func MountAttr(set, clr, propagation uint64) []byte {
 	for _, v := range []uint64{set, clr, propagation, 0} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
+	return b
+}
+
+// BpfProgLoad marshals what bpf(2) takes for BPF_PROG_LOAD. The instructions and the license are pointers, to be filled in at BpfInsns and BpfLicense.
+func BpfProgLoad(typ, insns uint32, name string) []byte {
+	b := make([]byte, BpfProgLoadSize)
+	binary.LittleEndian.PutUint32(b, typ)
+	binary.LittleEndian.PutUint32(b[4:], insns)
+	copy(b[bpfName:BpfProgLoadSize-1], name)
 	return b
 }
 

@@ -163,7 +163,7 @@ func (c *compiler) lateUnified() error {
 			c.writeUnified(w)
 		}
 	}
-	return nil
+	return c.deviceFilter()
 }
 
 // openUnified opens the directory that the child is born in (clone3(2), CLONE_INTO_CGROUP).

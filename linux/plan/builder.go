@@ -65,6 +65,12 @@ func (b *Builder) Bytes(name string, content []byte) Ref {
 // Buf adds a zeroed item of n bytes.
 func (b *Builder) Buf(name string, n int) Ref { return b.Bytes(name, make([]byte, n)) }
 
+// Struct adds an item with pointers to other items.
+func (b *Builder) Struct(name string, content []byte, words ...Word) Ref {
+	b.p.Data = append(b.p.Data, Item{Name: name, Bytes: content, Words: words})
+	return Ref(len(b.p.Data) - 1)
+}
+
 // Vec adds an array of pointers to the strings, ended by spare+1 nil pointers (execve(2)'s argv and envp).
 func (b *Builder) Vec(name string, list []string, spare int) Ref {
 	it := Item{Name: name, Bytes: make([]byte, 8*(len(list)+spare+1))}

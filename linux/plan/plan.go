@@ -225,8 +225,6 @@ const (
 	// CallCgroup opens the cgroup v2 directory Args[1] of a container for a further process, or the one below it that its init, whose pid is in Args[2]'s
 	// register, is in. Args[0] is the hierarchy's mount point.
 	CallCgroup = "cgroup"
-	// CallDevices attaches the device filter Args[1] (eBPF instructions), of Args[2] bytes, to the cgroup v2 directory Args[0].
-	CallDevices = "devices"
 	// CallMountMapped mounts an overlay whose lower layers get the maps of the user namespace Args[0]: Args[1:] are mount's five arguments.
 	CallMountMapped = "mount_mapped"
 	// CallMountLoop mounts the file system in a file, through a loop device that goes with the mount: Args are mount's five arguments.

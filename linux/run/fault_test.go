@@ -45,6 +45,13 @@ var topics = map[string]struct {
 		s.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: specs.MpolPreferred, Nodes: "0"}
 		sched(specs.Scheduler{Policy: specs.SchedBatch, Nice: 3}, 4)(s)
 	}},
+	"cgroups": {edit: func(s *specs.Spec) {
+		withCgroupMount(s)
+		shares, limit := uint64(100), int64(64<<20)
+		s.Process.User = specs.User{UID: 1000, GID: 1000}
+		s.Linux.Resources = &specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: &shares}, Memory: &specs.LinuxMemory{Limit: &limit, Swap: &limit},
+			Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}, {Allow: true, Type: "c", Access: "r"}}}
+	}},
 	"hooks": {edit: func(s *specs.Spec) {
 		hook := []specs.Hook{{Path: "/bin/true"}}
 		s.Hooks = &specs.Hooks{CreateRuntime: hook, CreateContainer: hook, StartContainer: []specs.Hook{{Path: "/bin/true"}}, Poststart: hook, Poststop: hook}

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	// The parents of the test cgroups are ours too.
-	for _, h := range []string{"cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd", "unified"} {
+	for _, h := range []string{"cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd", "unified", ""} { // "" is v2's
 		_ = os.Remove("/sys/fs/cgroup/" + h + "/shim-run-test")
 	}
 	os.Exit(code)

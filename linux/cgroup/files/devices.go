@@ -9,6 +9,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"example.io/shim/linux/bpf"
 )
 
 // alwaysAllowed are the devices every container may use, whatever its rules say (runtime-spec, config-linux.md, "Default Devices"; making
@@ -49,6 +51,69 @@ func (w *resources) devices(rules []specs.LinuxDeviceCgroup) {
 	for _, line := range alwaysAllowed {
 		allow(line, "/devices")
 	}
+}
+
+// V2Devices returns the rules of r, with those that every container has, for the filter of a v2 cgroup: the list of cgroup v1, in order.
+func V2Devices(r *specs.LinuxResources, prefix string) ([]bpf.DeviceRule, error) {
+	w := &resources{prefix: prefix}
+	var list []bpf.DeviceRule
+	allowed := false // everything, at this point of the list
+	if r != nil {
+		for i, d := range r.Devices {
+			field := fmt.Sprintf("/devices/%d", i)
+			line, err := deviceRule(d)
+			if err != nil {
+				return nil, w.no(field+err.field, err.msg, errdefs.ErrInvalidArgument)
+			}
+			if isAll(d) {
+				line, allowed = "a *:* rwm", d.Allow
+			}
+			rule, err := parseRule(line)
+			if err != nil {
+				return nil, w.no(field+err.field, err.msg, errdefs.ErrInvalidArgument)
+			}
+			rule.Allow = d.Allow
+			list = append(list, rule)
+		}
+	}
+	if allowed {
+		return list, nil
+	}
+	for _, line := range alwaysAllowed {
+		rule, err := parseRule(line)
+		if err != nil {
+			return nil, w.no("/devices", err.msg, errdefs.ErrInvalidArgument)
+		}
+		rule.Allow = true
+		list = append(list, rule)
+	}
+	return list, nil
+}
+
+// parseRule reads a rule in the words of cgroup v1.
+func parseRule(line string) (r bpf.DeviceRule, _ *ruleError) {
+	typ, rest, _ := strings.Cut(line, " ")
+	numbers, access, _ := strings.Cut(rest, " ")
+	major, minor, _ := strings.Cut(numbers, ":")
+	r.Type = map[string]bpf.DeviceType{"b": bpf.BlockDevice, "c": bpf.CharDevice}[typ]
+	for _, c := range access {
+		r.Access |= map[rune]bpf.DeviceAccess{'m': bpf.DeviceMknod, 'r': bpf.DeviceRead, 'w': bpf.DeviceWrite}[c]
+	}
+	for field, n := range map[string]struct {
+		text string
+		to   *uint64
+	}{"/major": {major, &r.Major}, "/minor": {minor, &r.Minor}} {
+		if n.text == "*" {
+			*n.to = bpf.AnyNumber
+			continue
+		}
+		v, err := strconv.ParseUint(n.text, 10, 32)
+		if err != nil {
+			return r, &ruleError{field, n.text + " is no device number"}
+		}
+		*n.to = v
+	}
+	return r, nil
 }
 
 // isAll says whether the rule is for every device and access.

@@ -1,0 +1,142 @@
+package run
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// isUnified says that this machine has cgroup v2 only. What is v2's alone is tested in a virtual machine (integration/vm).
+func isUnified(deps *Deps) bool { return deps.Facts.Cgroup.Version == 2 }
+
+func withCgroupMount(s *specs.Spec) {
+	s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "cgroup"})
+	s.Mounts = append(s.Mounts, specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev"}})
+}
+
+// TestDeviceRules opens a device under different rules. What can be made can not always be used.
+func TestDeviceRules(t *testing.T) {
+	number := func(n int64) *int64 { return &n }
+	const (
+		script = `busybox mknod /tmp/d c 1 11 && (busybox dd if=/tmp/d bs=1 count=0 2>/dev/null && echo -n r; busybox dd if=/dev/null of=/tmp/d conv=notrunc bs=1 count=0 2>/dev/null && echo -n w); echo . >/dev/null && echo -n null`
+		nobody = "null"
+	)
+	kmsg := func(allow bool, access string) specs.LinuxDeviceCgroup { // /dev/kmsg, which a process with CAP_SYSLOG may open
+		return specs.LinuxDeviceCgroup{Allow: allow, Type: "c", Major: number(1), Minor: number(11), Access: access}
+	}
+	all := func(allow bool) specs.LinuxDeviceCgroup { return specs.LinuxDeviceCgroup{Allow: allow, Access: "rwm"} }
+	for name, c := range map[string]struct {
+		rules []specs.LinuxDeviceCgroup
+		want  string
+	}{
+		"no rules":            {nil, nobody},
+		"nothing":             {[]specs.LinuxDeviceCgroup{all(false)}, nobody},
+		"to read":             {[]specs.LinuxDeviceCgroup{all(false), kmsg(true, "r")}, "rnull"},
+		"to read and write":   {[]specs.LinuxDeviceCgroup{all(false), kmsg(true, "rw")}, "rwnull"},
+		"only allowing rules": {[]specs.LinuxDeviceCgroup{kmsg(true, "w")}, "wnull"},
+		"taken back":          {[]specs.LinuxDeviceCgroup{all(false), kmsg(true, "rw"), kmsg(false, "w")}, "rnull"},
+		"everything":          {[]specs.LinuxDeviceCgroup{all(false), all(true)}, "rwnull"},
+		"all but one":         {[]specs.LinuxDeviceCgroup{all(true), kmsg(false, "rw")}, nobody},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := runScript(t, func(s *specs.Spec) {
+				s.Linux.Resources.Devices = c.rules
+				for _, set := range []*[]string{&s.Process.Capabilities.Bounding, &s.Process.Capabilities.Permitted, &s.Process.Capabilities.Effective} {
+					*set = append(*set, "CAP_SYSLOG")
+				}
+			}, script)
+			if got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestCgroupMount looks at the container's cgroups from inside.
+func TestCgroupMount(t *testing.T) {
+	deps := newDeps(t)
+	got := runScript(t, withCgroupMount, `cat /proc/self/cgroup; ls -d /sys/fs/cgroup/pids /sys/fs/cgroup/cgroup.procs 2>/dev/null; cat /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/pids/cgroup.procs 2>/dev/null`)
+	want := "/sys/fs/cgroup/pids\n1"
+	if isUnified(deps) {
+		want = "0::/\n/sys/fs/cgroup/cgroup.procs\n1"
+	}
+	if !strings.Contains(got, want) {
+		t.Errorf("inside it is\n%s\nwanted is\n%s", got, want)
+	}
+	if isUnified(deps) {
+		got = runScript(t, func(s *specs.Spec) {
+			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro"}})
+		}, `at=$(cat /proc/self/cgroup); cat /sys/fs/cgroup${at#0::}/cgroup.procs | grep -v '^0$' | grep -x 1; echo 1 >/sys/fs/cgroup${at#0::}/cgroup.freeze`)
+		if !strings.HasPrefix(got, "1\n") || !strings.Contains(got, "Read-only file system") {
+			t.Errorf("in the host's cgroup namespace: %q", got)
+		}
+	}
+}
+
+// TestDelegation: with cgroup v2, a user may make cgroups in a cgroup of its own that is mounted for it to write, and not raise its own limits.
+func TestDelegation(t *testing.T) {
+	deps := newDeps(t)
+	if !isUnified(deps) {
+		return
+	}
+	limit := int64(64 << 20)
+	for name, userns := range map[string]bool{"host ids": false, "user namespace": true} {
+		t.Run(name, func(t *testing.T) {
+			got := runScript(t, func(s *specs.Spec) {
+				withCgroupMount(s)
+				if userns {
+					withUserns(s)
+				}
+				s.Process.User = specs.User{UID: 1000, GID: 1000}
+				s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: &limit}
+			}, `cd /sys/fs/cgroup && busybox mkdir a && echo 0 >a/cgroup.procs && cat /proc/self/cgroup && echo +pids >cgroup.subtree_control && ls a/pids.max; echo max >memory.max`)
+			if !strings.HasPrefix(got, "0::/a\na/pids.max\n") || !strings.Contains(got, "Permission denied") {
+				t.Errorf("%s", got)
+			}
+		})
+	}
+}
+
+// TestExecNested adds a process to a container that has made cgroups in its own (cgroups(7), "no internal processes").
+func TestExecNested(t *testing.T) {
+	deps := newDeps(t)
+	if !isUnified(deps) {
+		return
+	}
+	c := sleeping(t, deps, func(s *specs.Spec) {
+		withCgroupMount(s)
+		s.Process.Args = []string{"sh", "-c", `cd /sys/fs/cgroup && busybox mkdir a && echo 0 >a/cgroup.procs && echo +pids >cgroup.subtree_control && echo >/tmp/done; exec sleep 1000`}
+	})
+	for _, err := os.Stat(filepath.Join(c.state.Rootfs, "tmp/done")); err != nil; _, err = os.Stat(filepath.Join(c.state.Rootfs, "tmp/done")) {
+		if err := unix.Nanosleep(&unix.Timespec{Nsec: 1e6}, nil); err != nil && err != unix.EINTR {
+			t.Fatal(err)
+		}
+	}
+	if got := execIn(t, c, nil, "cat /proc/self/cgroup"); got != "0::/a" {
+		t.Errorf("it is in %s", got)
+	}
+	if pids, err := c.Cgroup().Pids(); err != nil || len(pids) != 1 {
+		t.Errorf("processes %v, %v", pids, err)
+	}
+}
+
+// TestBornInside: a process is in the container's cgroup from its birth, and its memory is the container's.
+func TestBornInside(t *testing.T) {
+	deps := newDeps(t)
+	c := sleeping(t, deps, nil)
+	got := "\n" + execIn(t, c, nil, "cat /proc/self/cgroup") + "\n"
+	for _, d := range c.state.CgroupDirs {
+		line := "\n0::" + c.spec.Linux.CgroupsPath + "\n"
+		if !d.Unified {
+			line = ":" + strings.Join(d.Controllers, ",") + ":" + c.spec.Linux.CgroupsPath + "\n"
+		}
+		if !strings.Contains(got, line) {
+			t.Errorf("it is not in %q but in%s", line, got)
+		}
+	}
+}
