@@ -46,25 +46,26 @@ func (r *DeviceRule) everything() bool {
 
 // Registers of the program: the kernel passes struct bpf_cgroup_dev_ctx in r1 and takes the verdict from r0.
 const (
-	verdict = iota
-	context
-	access // what is asked for and no rule has decided yet
-	kind
-	major
-	minor
-	scratch
+	regVerdict = iota
+	regContext
+	regAccess // what is asked for and no rule has decided yet
+	regKind
+	regMajor
+	regMinor
+	regScratch
 )
 
 // Opcodes of eBPF (Documentation/bpf/standardization/instruction-set.rst). Comparisons are of 32 bits: their immediate is not sign-extended then.
 const (
-	opLoad32   = 0x61 // dst = *(u32 *)(src + off)
-	opMove     = 0xb7 // dst = imm
-	opMoveReg  = 0xbf // dst = src
-	opAnd      = 0x57 // dst &= imm
-	opShiftR   = 0x77 // dst >>= imm
-	opJumpEq   = 0x16 // if (u32)dst == imm
-	opJumpNeq  = 0x56 // if (u32)dst != imm
-	opExit     = 0x95
+	eLoad32  = 0x61 // dst = *(u32 *)(src + off)
+	eMove    = 0xb7 // dst = imm
+	eMoveReg = 0xbf // dst = src
+	eAnd     = 0x57 // dst &= imm
+	eShiftR  = 0x77 // dst >>= imm
+	eJumpEq  = 0x16 // if (u32)dst == imm
+	eJumpNeq = 0x56 // if (u32)dst != imm
+	eExit    = 0x95
+
 	ctxMajor   = 4 // offsets in struct bpf_cgroup_dev_ctx
 	ctxMinor   = 8
 	typeBits   = 0xffff // access_type is (access << 16) | type
@@ -89,8 +90,8 @@ func (p *program) end(allow bool) {
 	if allow {
 		v = 1
 	}
-	p.add(opMove, verdict, 0, 0, v)
-	p.add(opExit, 0, 0, 0, 0)
+	p.add(eMove, regVerdict, 0, 0, v)
+	p.add(eExit, 0, 0, 0, 0)
 }
 
 // Devices compiles a program of type BPF_PROG_TYPE_CGROUP_DEVICE, for a little-endian machine, that decides as the list does: of each kind of access that is
@@ -104,12 +105,12 @@ func Devices(rules []DeviceRule) []byte {
 		return nil
 	}
 	p := make(program, 0, (prologue+mostOfRule*len(rules))*InstructionSize)
-	p.add(opLoad32, access, context, 0, 0)
-	p.add(opMoveReg, kind, access, 0, 0)
-	p.add(opAnd, kind, 0, 0, typeBits)
-	p.add(opShiftR, access, 0, 0, accessBits)
-	p.add(opLoad32, major, context, ctxMajor, 0)
-	p.add(opLoad32, minor, context, ctxMinor, 0)
+	p.add(eLoad32, regAccess, regContext, 0, 0)
+	p.add(eMoveReg, regKind, regAccess, 0, 0)
+	p.add(eAnd, regKind, 0, 0, typeBits)
+	p.add(eShiftR, regAccess, 0, 0, accessBits)
+	p.add(eLoad32, regMajor, regContext, ctxMajor, 0)
+	p.add(eLoad32, regMinor, regContext, ctxMinor, 0)
 	for _, r := range slices.Backward(rules) {
 		if r.everything() { // what stands before it decides nothing; the kernel takes no program with instructions that are never reached
 			p.end(r.Allow)
@@ -131,26 +132,26 @@ func (p *program) rule(r DeviceRule) {
 	}
 	var then program
 	if r.Allow {
-		then.add(opAnd, access, 0, 0, uint32(DeviceAll&^r.Access))
-		then.add(opJumpNeq, access, 0, endLength, 0) // something is left to ask for
+		then.add(eAnd, regAccess, 0, 0, uint32(DeviceAll&^r.Access))
+		then.add(eJumpNeq, regAccess, 0, endLength, 0) // something is left to ask for
 	} else {
-		then.add(opMoveReg, scratch, access, 0, 0)
-		then.add(opAnd, scratch, 0, 0, uint32(DeviceAll&r.Access))
-		then.add(opJumpEq, scratch, 0, endLength, 0)
+		then.add(eMoveReg, regScratch, regAccess, 0, 0)
+		then.add(eAnd, regScratch, 0, 0, uint32(DeviceAll&r.Access))
+		then.add(eJumpEq, regScratch, 0, endLength, 0)
 	}
 	then.end(r.Allow)
 	var is []condition
 	if r.Type != AnyDevice {
-		is = append(is, condition{kind, uint32(r.Type)})
+		is = append(is, condition{regKind, uint32(r.Type)})
 	}
 	if r.Major < AnyNumber {
-		is = append(is, condition{major, uint32(r.Major)})
+		is = append(is, condition{regMajor, uint32(r.Major)})
 	}
 	if r.Minor < AnyNumber {
-		is = append(is, condition{minor, uint32(r.Minor)})
+		is = append(is, condition{regMinor, uint32(r.Minor)})
 	}
 	for i, c := range is {
-		p.add(opJumpNeq, c.reg, 0, int16(len(is)-i-1+len(then)/InstructionSize), c.value)
+		p.add(eJumpNeq, c.reg, 0, int16(len(is)-i-1+len(then)/InstructionSize), c.value)
 	}
 	*p = append(*p, then...)
 }
