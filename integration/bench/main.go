@@ -1,244 +1,170 @@
-// Command bench compares io.example.shim.v2 with containerd's own shim over runc and over crun, in turn, in one run, and prints a table for
-// docs/performance.md. Machines are noisy: medians and ratios count, not single times.
+// Command bench compares io.example.shim.v2 with containerd's own shim over runc and over crun, with a shim that does nothing, and with a bare C
+// program, in turn, through the same containerd, in one run. It keeps every single figure in a JSON file and writes the tables and plots of
+// docs/performance.md from it. Machines are noisy: medians, and ratios of the pairs of one round, count.
 package main
 
 import (
-	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
-	runcopts "github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/core/containers"
-	"github.com/containerd/containerd/v2/pkg/cio"
-	"github.com/containerd/containerd/v2/pkg/oci"
 
 	"example.io/shim/integration/daemon"
 )
 
-// contender is a runtime with its options.
-type contender struct {
-	name, runtime string
-	options       any
+// settings are the command line.
+type settings struct {
+	rounds, idle, pairs   int
+	probe, quiet          time.Duration
+	containerd            int
+	only, names           string
+	out, docs, runc, crun string
+	runcShim              string
 }
-
-var contenders = []contender{
-	{"ours", daemon.Runtime, nil},
-	{"runc", "io.containerd.runc.v2", &runcopts.Options{BinaryName: "runc"}},
-	{"crun", "io.containerd.runc.v2", &runcopts.Options{BinaryName: "crun"}},
-}
-
-// figures in the order of the table; times in milliseconds, memory in KiB.
-var figures = []string{"create", "start", "exec", "kill to exit", "delete", "whole run", "PSS idle", "RSS idle", "private idle"}
 
 func main() {
-	rounds := flag.Int("rounds", 30, "measured rounds of each runtime")
+	if len(os.Args) == 2 && os.Args[1] == drainArg { // the logger of binary://
+		os.Exit(drain())
+	}
+	var s settings
+	quick := flag.Bool("quick", false, "few rounds: to see that it works, and large differences")
+	fromRaw := flag.Bool("report", false, "measure nothing: write the document from -out")
+	flag.IntVar(&s.rounds, "rounds", 40, "rounds of each life")
+	flag.IntVar(&s.pairs, "pairs", 5, "rounds of bursts, streams and command lines")
+	flag.IntVar(&s.idle, "idle", 100, "most idle containers")
+	flag.DurationVar(&s.probe, "probe", 60*time.Second, "how long execs are made beside idle containers")
+	flag.DurationVar(&s.quiet, "quiet", 20*time.Second, "how long wake-ups of idle shims are counted")
+	flag.IntVar(&s.containerd, "containerd", 2, "1 for Debian's containerd, 2 for the newest")
+	flag.StringVar(&s.only, "only", "life,floor,helper,burst,idle,stdio,cli", "what to measure")
+	flag.StringVar(&s.names, "peers", ours+","+runc+","+crun+","+null, "which runtimes; ours must be among them")
+	flag.StringVar(&s.out, "out", filepath.Join(daemon.Top(), ".cache", "bench.json"), "the raw figures")
+	flag.StringVar(&s.docs, "docs", "", "write tables and plots into this folder's performance.md")
+	flag.StringVar(&s.runcShim, "runc-shim", first(cached("containerd-shim-runc-v2"), "/usr/bin/containerd-shim-runc-v2"), "containerd's shim")
+	flag.StringVar(&s.runc, "runc", first(cached("runc"), "runc"), "runc's program")
+	flag.StringVar(&s.crun, "crun", first(cached("crun"), "crun"), "crun's program")
 	flag.Parse()
-	if err := bench(*rounds); err != nil {
+	if *quick {
+		s.rounds, s.pairs, s.idle, s.probe, s.quiet = 8, 2, 20, 5*time.Second, 3*time.Second
+	}
+	if err := run(s, *fromRaw); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(rounds int) error {
-	// Debian's containerd: its shim for runc is installed beside it.
-	d, err := daemon.Start(daemon.Versions()[0])
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	img, err := d.Client.GetImage(daemon.Context(), daemon.Image)
-	if err != nil {
-		return err
-	}
-	got := map[string]map[string][]float64{}
-	for round := -2; round < rounds; round++ { // two to warm up
-		for _, c := range contenders {
-			m, err := measure(d, img, c, fmt.Sprintf("%s-%d", c.name, round+2))
-			if err != nil {
-				return fmt.Errorf("%s: %w", c.name, err)
-			}
-			if round < 0 {
-				continue
-			}
-			if got[c.name] == nil {
-				got[c.name] = map[string][]float64{}
-			}
-			for k, v := range m {
-				got[c.name][k] = append(got[c.name][k], v)
-			}
+func cached(name string) string { return filepath.Join(daemon.Top(), ".cache", "bin", name) }
+
+// first is the first of the paths that is a file; the last is taken as it is.
+func first(paths ...string) string {
+	for _, p := range paths[:len(paths)-1] {
+		if _, err := os.Stat(p); err == nil {
+			return p
 		}
 	}
-	table(got, rounds)
-	return nil
+	return paths[len(paths)-1]
 }
 
-// oldVersion is for Debian's crun, which refuses a newer one.
-func oldVersion(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
-	s.Version = "1.0.2"
-	return nil
+// results is the JSON file.
+type results struct {
+	Machine  map[string]string
+	Versions map[string]string
+	Settings string
+	// Samples[figure][peer] are in the order of the rounds: those with the same index are a pair.
+	Samples map[string]map[string][]float64
 }
 
-// measure takes one container through its life.
-func measure(d *daemon.Daemon, img client.Image, r contender, id string) (map[string]float64, error) {
-	ctx, cancel := context.WithTimeout(daemon.Context(), time.Minute)
-	defer cancel()
-	m := map[string]float64{}
-	timed := func(name string, f func() error) error {
-		begin := time.Now()
-		err := f()
-		m[name] = float64(time.Since(begin).Microseconds()) / 1000
-		return err
+func (r *results) add(figure, peer string, v float64) {
+	if r.Samples[figure] == nil {
+		r.Samples[figure] = map[string][]float64{}
 	}
-	c, err := d.Client.NewContainer(ctx, id, client.WithImage(img), client.WithNewSnapshot(id, img), client.WithRuntime(r.runtime, r.options),
-		client.WithNewSpec(oci.WithImageConfig(img), oci.WithProcessArgs("sleep", "1000"), oldVersion))
-	if err != nil {
-		return nil, err
-	}
-	defer c.Delete(daemon.Context(), client.WithSnapshotCleanup)
-	var task client.Task
-	if err := timed("create", func() (err error) { task, err = c.NewTask(ctx, cio.NullIO); return err }); err != nil {
-		return nil, err
-	}
-	if err := timed("start", func() error { return task.Start(ctx) }); err != nil {
-		return nil, err
-	}
-	spec, err := c.Spec(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := timed("exec", func() error { return exec(ctx, task, spec) }); err != nil {
-		return nil, err
-	}
-	time.Sleep(50 * time.Millisecond)
-	if err := memory(int(task.Pid()), m); err != nil {
-		return nil, err
-	}
-	ch, err := task.Wait(ctx)
-	if err != nil {
-		return nil, err
-	}
-	err = timed("kill to exit", func() error {
-		if err := task.Kill(ctx, syscall.SIGKILL); err != nil {
+	r.Samples[figure][peer] = append(r.Samples[figure][peer], v)
+}
+
+func run(s settings, fromRaw bool) error {
+	r := &results{Samples: map[string]map[string][]float64{}}
+	if fromRaw {
+		data, err := os.ReadFile(s.out)
+		if err == nil {
+			err = json.Unmarshal(data, r)
+		}
+		if err != nil {
 			return err
 		}
-		<-ch
+	} else {
+		if err := measureAll(s, r); err != nil {
+			return err
+		}
+		data, err := json.MarshalIndent(r, "", " ")
+		if err == nil {
+			err = os.WriteFile(s.out, data, 0o644)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	fmt.Print(r.tables())
+	if s.docs == "" {
 		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
-	if err := timed("delete", func() error { _, err := task.Delete(ctx); return err }); err != nil {
-		return nil, err
-	}
-	return m, timed("whole run", func() error { return whole(ctx, d, img, r, id+"-run") })
+	return r.document(s.docs)
 }
 
-// exec runs /bin/true in the container, from the request to its removal.
-func exec(ctx context.Context, task client.Task, spec *oci.Spec) error {
-	ps := *spec.Process
-	ps.Args = []string{"true"}
-	p, err := task.Exec(ctx, "e", &ps, cio.NullIO)
-	if err != nil {
-		return err
-	}
-	ch, err := p.Wait(ctx)
-	if err != nil {
-		return err
-	}
-	if err := p.Start(ctx); err != nil {
-		return err
-	}
-	<-ch
-	_, err = p.Delete(ctx)
-	return err
+// bench is what the measurements share.
+type bench struct {
+	settings
+	*results
+	d     *daemon.Daemon
+	img   client.Image
+	peers []peer
+	group *group
+	seq   int
 }
 
-// whole is /bin/true: create, start, wait, delete; the container's snapshot is made before.
-func whole(ctx context.Context, d *daemon.Daemon, img client.Image, r contender, id string) error {
-	c, err := d.Client.NewContainer(ctx, id, client.WithImage(img), client.WithNewSnapshot(id, img), client.WithRuntime(r.runtime, r.options),
-		client.WithNewSpec(oci.WithImageConfig(img), oci.WithProcessArgs("true"), oldVersion))
-	if err != nil {
-		return err
-	}
-	defer c.Delete(daemon.Context(), client.WithSnapshotCleanup)
-	task, err := c.NewTask(ctx, cio.NullIO)
-	if err != nil {
-		return err
-	}
-	ch, err := task.Wait(ctx)
-	if err != nil {
-		return err
-	}
-	if err := task.Start(ctx); err != nil {
-		return err
-	}
-	<-ch
-	_, err = task.Delete(ctx)
-	return err
+// parts of a run, by name.
+var parts = []struct {
+	name string
+	f    func(*bench) error
+}{
+	{"life", (*bench).lives}, {"floor", (*bench).floor}, {"helper", (*bench).helpers}, {"burst", (*bench).bursts}, {"idle", (*bench).idles}, {"stdio", (*bench).streams},
+	{"cli", (*bench).commandLines},
 }
 
-// memory reads the idle shim's: the parent of init.
-func memory(init int, m map[string]float64) error {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", init))
+func measureAll(s settings, r *results) (err error) {
+	b := &bench{settings: s, results: r}
+	if b.peers, err = peers(s); err != nil {
+		return err
+	}
+	if b.group, err = newGroup(); err != nil {
+		return err
+	}
+	defer b.group.remove()
+	b.d, err = daemon.Start(daemon.Versions()[s.containerd-1], "PATH="+filepath.Join(daemon.Top(), "bin")+":"+os.Getenv("PATH"))
 	if err != nil {
 		return err
 	}
-	shim := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))[1]
-	data, err := os.ReadFile(filepath.Join("/proc", shim, "smaps_rollup"))
-	if err != nil {
+	defer b.d.Close()
+	// Shims inherit the group from here on, and what they start.
+	if err := b.group.add(b.d.Pid()); err != nil {
 		return err
 	}
-	for line := range strings.Lines(string(data)) {
-		f := strings.Fields(line)
-		if len(f) < 2 {
+	if b.img, err = b.d.Client.GetImage(daemon.Context(), daemon.Image); err != nil {
+		return err
+	}
+	r.describe(b)
+	for _, p := range parts {
+		if !strings.Contains(","+s.only+",", ","+p.name+",") {
 			continue
 		}
-		n, _ := strconv.ParseFloat(f[1], 64)
-		switch f[0] {
-		case "Pss:":
-			m["PSS idle"] = n
-		case "Rss:":
-			m["RSS idle"] = n
-		case "Private_Clean:", "Private_Dirty:":
-			m["private idle"] += n
+		begin := time.Now()
+		if err := p.f(b); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
 		}
+		fmt.Fprintf(os.Stderr, "bench: %s took %.0f s\n", p.name, time.Since(begin).Seconds())
 	}
 	return nil
-}
-
-func median(list []float64) float64 {
-	slices.Sort(list)
-	return list[len(list)/2]
-}
-
-func table(got map[string]map[string][]float64, rounds int) {
-	fmt.Printf("%d rounds, in turn; median (minimum to maximum); times in ms, memory in KiB; a ratio is the median of the pairs' ratios.\n\n", rounds)
-	fmt.Println("| figure | ours | shim-runc-v2 + runc | shim-runc-v2 + crun | runc / ours | crun / ours |\n|---|---|---|---|---|---|")
-	for _, f := range figures {
-		row := "| " + f
-		ratios := ""
-		for _, c := range contenders {
-			if c.name != "ours" {
-				var pairs []float64
-				for i, v := range got[c.name][f] {
-					pairs = append(pairs, v/got["ours"][f][i])
-				}
-				ratios += fmt.Sprintf(" | %.1f", median(pairs))
-			}
-		}
-		for _, c := range contenders {
-			list := slices.Clone(got[c.name][f])
-			m := median(list)
-			row += fmt.Sprintf(" | %.1f (%.1f to %.1f)", m, list[0], list[len(list)-1])
-		}
-		fmt.Println(row + ratios + " |")
-	}
 }

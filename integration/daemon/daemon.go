@@ -175,3 +175,6 @@ func (d *Daemon) CtrRun(stdin string, args ...string) (string, int) {
 	}
 	return string(out), cmd.ProcessState.ExitCode()
 }
+
+// Pid is containerd's.
+func (d *Daemon) Pid() int { return d.cmd.Process.Pid }
