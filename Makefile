@@ -32,9 +32,10 @@ lint: ## golangci-lint over both modules
 	.cache/bin/golangci-lint run --build-tags no_grpc ./...
 	cd integration && ../.cache/bin/golangci-lint run --config ../.golangci.yml ./...
 
-bench: build setup ## compare with containerd-shim-runc-v2 (runc and crun), in pairs; prints a table
+bench: build setup ## compare with containerd's shim (runc and crun), a null shim and bare C, in pairs; BENCH=-quick, BENCH="-docs docs"
+	integration/setup/setup.sh bench
 	cd integration && go build -o ../.cache/bin/bench ./bench
-	unshare -m integration/bench/run.sh .cache/bin/bench
+	unshare -m integration/bench/run.sh .cache/bin/bench $(BENCH)
 
 stress: build setup ## 2,000 runs, 5,000 execs and 200 OOM kills
 	cd integration && STRESS=1 go test -count 1 -timeout 60m -v ./stress

@@ -46,7 +46,7 @@ func playDaemon(tests string) error {
 	if err != nil {
 		return err
 	}
-	return Serve(f, Daemon{Runtime: &fakeRuntime{}, IO: fakeIO{}, Prepare: func() error { return nil }, Run: (*exec.Cmd).Run})
+	return Serve(f, Daemon{Runtime: &fakeRuntime{}, IO: fakeIO{}, Prepare: func() error { return nil }, Trim: func() {}, Run: (*exec.Cmd).Run})
 }
 
 // must ends a test whose preparation failed.

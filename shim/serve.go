@@ -27,6 +27,8 @@ type Daemon struct {
 	IO      process.IO
 	// Prepare makes the process a subreaper; it is called before anything else is started.
 	Prepare func() error
+	// Trim gives back what is no heap, once the start burst is over.
+	Trim func()
 	// Run executes a command that the subreaper must know of.
 	Run func(*exec.Cmd) error
 }
@@ -36,6 +38,8 @@ const (
 	endLimit = 2 * time.Second
 	// trimAfter is when the memory of the start burst is given back: a container that lives longer than this is likely to live long.
 	trimAfter = 3 * time.Second
+	// burstMemory is how much the heap may hold before that: a start makes less garbage than a collection costs time.
+	burstMemory = 32 << 20
 	// memoryPercent is how much the heap may grow between collections (GOGC): the shim is small and idle, memory counts more than its time.
 	memoryPercent = 40
 	// dumpLimit bounds a dump of goroutines (SIGUSR1).
@@ -46,7 +50,8 @@ const (
 func Serve(f Flags, d Daemon) error {
 	openLog(f)
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(memoryPercent)
+		debug.SetGCPercent(-1)
+		debug.SetMemoryLimit(burstMemory)
 	}
 	if err := d.Prepare(); err != nil {
 		return err
@@ -68,7 +73,7 @@ func Serve(f Flags, d Daemon) error {
 	s.register(server)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(context.Background(), l) }()
-	time.AfterFunc(trimAfter, debug.FreeOSMemory)
+	time.AfterFunc(trimAfter, func() { trim(d.Trim) })
 	select {
 	case err := <-served:
 		_ = os.Remove(f.Socket)
@@ -77,6 +82,15 @@ func Serve(f Flags, d Daemon) error {
 	}
 	end(f, server, events)
 	return nil
+}
+
+// trim gives back the memory of the start burst.
+func trim(more func()) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(memoryPercent)
+	}
+	debug.FreeOSMemory()
+	more()
 }
 
 // end takes the socket away before the shim is deaf: a new task of the same name starts a new shim. Then it delivers what is left.

@@ -86,6 +86,7 @@ func serve(f shim.Flags) error {
 		Runtime: newRuntime(),
 		IO:      stdio{streams.Opener{Launch: logger.Launch{Start: children.StartCommand, Wait: children.WaitCommand}}},
 		Prepare: prepare,
+		Trim:    self.DropText,
 		Run:     runCommand,
 	})
 }

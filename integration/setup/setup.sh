@@ -1,5 +1,6 @@
 #!/bin/bash
-# Makes what tests and demo need: `packages` (apt), `containerd2` (built from its Go module), `lint` (golangci-lint). Does only what is missing.
+# Makes what tests and demo need: `packages` (apt), `containerd2` (built from its Go module), `bench` (peers and a C
+# compiler), `lint` (golangci-lint). Does only what is missing.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 bin=$top/.cache/bin
@@ -39,6 +40,12 @@ tool() {
 containerd2() {
 	tool containerd2 github.com/containerd/containerd/v2/cmd/containerd "$top/integration" "no_btrfs no_devmapper no_zfs no_cri"
 	tool ctr2 github.com/containerd/containerd/v2/cmd/ctr "$top/integration" "no_btrfs no_devmapper no_zfs no_cri"
+}
+
+# The newest shim of containerd's own, from the same module; a newer runc or crun is taken from .cache/bin when somebody puts it there.
+bench() {
+	command -v gcc >/dev/null || { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends gcc libc6-dev; } >/dev/null
+	tool containerd-shim-runc-v2 github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2 "$top/integration" "no_grpc"
 }
 
 lint() { tool golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint "$top/integration/setup/lint" ""; }
