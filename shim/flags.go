@@ -43,7 +43,7 @@ func ParseFlags(args []string) (Flags, error) {
 	fs.BoolVar(&f.Info, "info", false, "print what this runtime can do")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			return f, fmt.Errorf("usage: %s [-namespace NS -address SOCKET -publish-binary FILE -id ID -bundle DIR -debug] start|delete, or -info, -v, or explain --bundle DIR", fs.Name())
+			return f, fmt.Errorf("usage: %s [-namespace NS -address SOCKET -publish-binary FILE -id ID -bundle DIR -debug] start|delete, or -info, -v, features, or explain --bundle DIR", fs.Name())
 		}
 		return f, fmt.Errorf("command line: %w: %w", err, errdefs.ErrInvalidArgument)
 	}

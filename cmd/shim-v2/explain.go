@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -8,6 +10,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"example.io/shim/linux/features"
 	"example.io/shim/linux/host"
 	"example.io/shim/linux/plan"
 	"example.io/shim/linux/run"
@@ -50,4 +53,21 @@ func explain(args []string, w io.Writer) error {
 		return err
 	}
 	return plan.Print(w, p, plan.PrintOptions{Verbose: *verbose})
+}
+
+// printFeatures prints the OCI features document, for people and for what asks runtimes by it.
+func printFeatures(args []string, w io.Writer) error {
+	if len(args) > 0 {
+		return fmt.Errorf("features: %q is one argument too many: %w", args[0], errdefs.ErrInvalidArgument)
+	}
+	data, err := features.JSON(version)
+	if err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := json.Indent(&text, data, "", "    "); err != nil {
+		return fmt.Errorf("features: %w", err)
+	}
+	_, err = fmt.Fprintln(w, text.String())
+	return err
 }

@@ -1,7 +1,7 @@
 // Command containerd-shim-shim-v2 is the runtime io.example.shim.v2 of containerd: a shim with its own OCI runtime inside.
 //
 // containerd executes it with `start` for each container, which leaves a daemon behind, and with `delete` to clean up after a daemon that was
-// killed. People can use `explain --bundle DIR [-v]`, which prints what would be done for a bundle, and -v.
+// killed. People can use `explain --bundle DIR [-v]`, which prints what would be done for a bundle, `features`, which prints what this version can do, and -v.
 //
 // containerd sets GOMAXPROCS; following the cgroup's CPU limit instead would keep its files open and look at them every second.
 //
@@ -27,6 +27,7 @@ import (
 	"example.io/shim/io/logger"
 	"example.io/shim/io/streams"
 	"example.io/shim/linux/children"
+	"example.io/shim/linux/features"
 	"example.io/shim/linux/host"
 	"example.io/shim/linux/run"
 	"example.io/shim/linux/self"
@@ -60,20 +61,22 @@ func dispatch(args []string) error {
 		fmt.Printf("containerd-shim-shim-v2:\n  Version:  %s\n  Go:       %s\n", version, goruntime.Version())
 		return nil
 	case f.Info:
-		features, err := features()
+		document, err := features.JSON(version)
 		if err != nil {
 			return err
 		}
-		return shim.Info(os.Stdin, os.Stdout, version, "", features)
+		return shim.Info(os.Stdin, os.Stdout, version, "", document)
 	}
 	switch f.Action {
 	case "start":
 		return shim.Start(f, shim.Starter{Program: self.ReadOnly, Stdin: os.Stdin, Stdout: os.Stdout})
 	case "delete":
 		return shim.Delete(f, os.Stdout, cleanup)
+	case "features":
+		return printFeatures(f.Args[1:], os.Stdout)
 	case "":
 		if f.Socket == "" {
-			return fmt.Errorf("there is no action (start, delete or explain), and no socket to serve: %w", errdefs.ErrInvalidArgument)
+			return fmt.Errorf("there is no action (start, delete, explain or features), and no socket to serve: %w", errdefs.ErrInvalidArgument)
 		}
 		return serve(f)
 	}

@@ -262,6 +262,9 @@ func TestInfo(t *testing.T) {
 		if err == nil || out != "" || !strings.Contains(errs, "some.Type") {
 			t.Errorf("-info with options of another type: %v, %q, %q", err, out, errs)
 		}
+		if out, errs, err := r.commandOf("", "features").run(); err != nil || errs != "" || !strings.HasPrefix(out, "{\n") || !strings.Contains(out, "\n    \"annotations\": {") {
+			t.Errorf("features: %v, %q, %q", err, out, errs)
+		}
 		for _, flag := range []string{"-v", "-version", "--version"} {
 			if out, errs, err := r.commandOf("", flag).run(); err != nil || errs != "" || !strings.HasPrefix(out, "containerd-shim-shim-v2:\n  Version:  ") {
 				t.Errorf("%s: %v, %q, %q", flag, err, out, errs)
