@@ -12,10 +12,13 @@ import (
 // metrics makes containerd's message of a *stats.Metrics.
 func metrics(m any) (*anypb.Any, error) {
 	s, ok := m.(*stats.Metrics)
-	if !ok || s.V1 == nil {
-		return nil, fmt.Errorf("accounting of type %T cannot be told", m)
+	switch {
+	case ok && s.V1 != nil:
+		return message(metricsV1(s.V1))
+	case ok && s.V2 != nil:
+		return message(metricsV2(s.V2))
 	}
-	return message(metricsV1(s.V1))
+	return nil, fmt.Errorf("accounting of type %T cannot be told", m)
 }
 
 func metricsV1(s *stats.V1) *v1.Metrics {

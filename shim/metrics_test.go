@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
+	v2 "github.com/containerd/cgroups/v3/cgroup2/stats"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -21,6 +22,15 @@ var memoryLines = strings.Fields(`cache rss rss_huge mapped_file dirty writeback
 
 // lineOf is the line of memory.stat of a field of containerd's message, where the names differ in more than "_".
 var lineOf = map[string]string{"hierarchical_swap_limit": "hierarchical_memsw_limit"}
+
+// linesV2 are the lines of cpu.stat, memory.stat and memory.events that have a field, each once.
+var linesV2 = map[string][]string{
+	"CPU": strings.Fields("usage_usec user_usec system_usec nr_periods nr_throttled throttled_usec nr_bursts burst_usec"),
+	"Stat": strings.Fields(`anon file kernel_stack slab sock shmem file_mapped file_dirty file_writeback anon_thp inactive_anon active_anon inactive_file active_file
+	unevictable slab_reclaimable slab_unreclaimable pgfault pgmajfault workingset_refault workingset_activate workingset_nodereclaim pgrefill pgscan pgsteal
+	pgactivate pgdeactivate pglazyfree pglazyfreed thp_fault_alloc thp_collapse_alloc`),
+	"Events": strings.Fields("low high max oom oom_kill oom_group_kill"),
+}
 
 // fill gives every number and text of v a value of its own, and lists two elements, so that no field can stand for another one.
 func fill(v reflect.Value, next *uint64) {
@@ -158,6 +168,124 @@ func TestMetricsParts(t *testing.T) {
 	}
 	for _, c := range cases {
 		if got := metricsV1(&c.s); !proto.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+// TestMetricsV2 gives each line and number a value of its own and looks for it at the message's field of that name.
+func TestMetricsV2(t *testing.T) {
+	var n uint64
+	next := func() uint64 { n++; return n }
+	ptr := func() *uint64 { v := next(); return &v }
+	lines := func(names []string) map[string]uint64 {
+		m := map[string]uint64{}
+		for _, name := range names {
+			m[name] = next()
+		}
+		return m
+	}
+	stall := func() *stats.Stall {
+		return &stats.Stall{Avg10: float64(next()), Avg60: float64(next()), Avg300: float64(next()), Total: next()}
+	}
+	psi := func() *stats.Pressure { return &stats.Pressure{Some: stall(), Full: stall()} }
+	device := func() stats.IODevice {
+		return stats.IODevice{Major: next(), Minor: next(), Rbytes: next(), Wbytes: next(), Rios: next(), Wios: next()}
+	}
+	rdma := func() []stats.RdmaEntry {
+		return []stats.RdmaEntry{{Device: "a", HcaHandles: uint32(next()), HcaObjects: uint32(next())}, {Device: "b", HcaHandles: uint32(next()), HcaObjects: uint32(next())}}
+	}
+	s := stats.V2{
+		Pids:    &stats.Pids{Current: next(), Limit: next()},
+		CPU:     &stats.CPUV2{Stat: lines(linesV2["CPU"]), Pressure: psi()},
+		Memory:  &stats.MemoryV2{Stat: lines(linesV2["Stat"]), Current: ptr(), Peak: ptr(), Max: ptr(), SwapCurrent: ptr(), SwapPeak: ptr(), SwapMax: ptr(), Events: lines(linesV2["Events"]), Pressure: psi()},
+		IO:      &stats.IO{Devices: []stats.IODevice{device(), device()}, Pressure: psi()},
+		Hugetlb: []stats.HugetlbV2{{Pagesize: "2MB", Current: next(), Max: next(), Failures: next()}, {Pagesize: "1GB", Current: next(), Max: next(), Failures: next()}},
+		Rdma:    &stats.Rdma{Current: rdma(), Limit: rdma()},
+	}
+	a, err := metrics(&stats.Metrics{V2: &s})
+	must(t, err)
+	if a.GetTypeUrl() != "io.containerd.cgroups.v2.Metrics" {
+		t.Errorf("type URL %q", a.GetTypeUrl())
+	}
+	m := &v2.Metrics{}
+	must(t, proto.Unmarshal(a.GetValue(), m))
+	got := map[string]string{}
+	messageValues("", m.ProtoReflect(), got)
+	want := map[string]string{}
+	valuesV2(&s, want)
+	for path, v := range want {
+		if got[path] != v {
+			t.Errorf("%s is %q, want %q", path, got[path], v)
+		}
+	}
+	for path, v := range got {
+		if _, ok := want[path]; !ok {
+			t.Errorf("%s is %q, and comes from nowhere", path, v)
+		}
+	}
+}
+
+// valuesV2 lists all that is in s by the path of its field in the message.
+func valuesV2(s *stats.V2, to map[string]string) {
+	put := func(path string, v any) { to[same(path)] = fmt.Sprint(v) }
+	psi := func(path string, p *stats.Pressure) {
+		for name, l := range map[string]*stats.Stall{"some": p.Some, "full": p.Full} {
+			put(path+".psi."+name+".avg10", l.Avg10)
+			put(path+".psi."+name+".avg60", l.Avg60)
+			put(path+".psi."+name+".avg300", l.Avg300)
+			put(path+".psi."+name+".total", l.Total)
+		}
+	}
+	put(".pids.current", s.Pids.Current)
+	put(".pids.limit", s.Pids.Limit)
+	for prefix, lines := range map[string]map[string]uint64{".cpu.": s.CPU.Stat, ".memory.": s.Memory.Stat, ".memory_events.": s.Memory.Events} {
+		for name, v := range lines {
+			put(prefix+name, v)
+		}
+	}
+	psi(".cpu", s.CPU.Pressure)
+	psi(".memory", s.Memory.Pressure)
+	psi(".io", s.IO.Pressure)
+	for name, v := range map[string]*uint64{"usage": s.Memory.Current, "usage_limit": s.Memory.Max, "max_usage": s.Memory.Peak,
+		"swap_usage": s.Memory.SwapCurrent, "swap_limit": s.Memory.SwapMax, "swap_max_usage": s.Memory.SwapPeak} {
+		put(".memory."+name, *v)
+	}
+	for i, d := range s.IO.Devices {
+		for name, v := range map[string]uint64{"major": d.Major, "minor": d.Minor, "rbytes": d.Rbytes, "wbytes": d.Wbytes, "rios": d.Rios, "wios": d.Wios} {
+			put(fmt.Sprint(".io.usage", i, ".", name), v)
+		}
+	}
+	for i, h := range s.Hugetlb {
+		for name, v := range map[string]any{"pagesize": h.Pagesize, "current": h.Current, "max": h.Max, "failcnt": h.Failures} {
+			put(fmt.Sprint(".hugetlb", i, ".", name), v)
+		}
+	}
+	for which, list := range map[string][]stats.RdmaEntry{"current": s.Rdma.Current, "limit": s.Rdma.Limit} {
+		for i, e := range list {
+			for name, v := range map[string]any{"device": e.Device, "hca_handles": e.HcaHandles, "hca_objects": e.HcaObjects} {
+				put(fmt.Sprint(".rdma.", which, i, ".", name), v)
+			}
+		}
+	}
+}
+
+// TestMetricsPartsV2 are cgroups and kernels that lack something, and the lines that newer kernels have two of.
+func TestMetricsPartsV2(t *testing.T) {
+	five := uint64(5)
+	for _, c := range []struct {
+		name string
+		s    stats.V2
+		want *v2.Metrics
+	}{
+		{"nothing", stats.V2{}, &v2.Metrics{}},
+		{"no pressure", stats.V2{CPU: &stats.CPUV2{}, IO: &stats.IO{}}, &v2.Metrics{CPU: &v2.CPUStat{}, Io: &v2.IOStat{}}},
+		{"pressure of some", stats.V2{CPU: &stats.CPUV2{Pressure: &stats.Pressure{Some: &stats.Stall{}}}}, &v2.Metrics{CPU: &v2.CPUStat{PSI: &v2.PSIStats{Some: &v2.PSIData{}}}}},
+		{"no swap, no events", stats.V2{Memory: &stats.MemoryV2{Current: &five}}, &v2.Metrics{Memory: &v2.MemoryStat{Usage: 5}}},
+		{"refaults", stats.V2{Memory: &stats.MemoryV2{Stat: map[string]uint64{"workingset_refault_anon": 1, "workingset_refault_file": 2, "workingset_activate_anon": 3, "workingset_activate_file": 4}}},
+			&v2.Metrics{Memory: &v2.MemoryStat{WorkingsetRefault: 3, WorkingsetActivate: 7}}},
+	} {
+		if got := metricsV2(&c.s); !proto.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
