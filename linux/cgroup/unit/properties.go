@@ -127,7 +127,13 @@ var v1Files = []fileRule{
 		period, _ := l.content("cpu.cfs_period_us")
 		return l.quota(quota, period)
 	}},
-	plain("blkio.weight", "BlockIOWeight"),
+	{[]string{"blkio.bfq.weight", "blkio.weight"}, func(l *limits) error {
+		file := "blkio.bfq.weight" // with that scheduler the other is not there
+		if _, ok := l.content(file); !ok {
+			file = "blkio.weight"
+		}
+		return plain(file, "BlockIOWeight").add(l)
+	}},
 	tasks,
 }
 
