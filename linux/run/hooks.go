@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ const (
 	hookOutput = 2048
 	// hookDrain is how long a hook that has ended may keep its output open through a daemon that it left behind.
 	hookDrain = 100 * time.Millisecond
-	// poststopLimit ends a poststop hook that has no timeout: containerd waits 5 s for a delete.
+	// poststopLimit ends a poststop hook that has no timeout where somebody waits 5 s at most: containerd for the command delete, and for a create to fail.
 	poststopLimit = 4 * time.Second
 )
 
@@ -64,13 +65,21 @@ func (c *Container) runHook(ctx context.Context, init *children.Child, kind stri
 	if i >= len(list) {
 		return fmt.Errorf("there is no %s hook %d: %w", kind, i, unix.EINVAL)
 	}
-	state, err := c.state.forHook(kind, c.spec, init.Pid())
+	inside := kind == "createContainer" || kind == "startContainer"
+	pid := init.Pid()
+	if inside {
+		var err error
+		if pid, err = pidInside(pid); err != nil {
+			return err
+		}
+	}
+	state, err := c.state.forHook(kind, c.spec, pid)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := withTimeout(ctx, list[i])
 	defer cancel()
-	if kind == "createContainer" || kind == "startContainer" {
+	if inside {
 		err = c.hookInside(ctx, init, kind, list[i], state)
 	} else {
 		err = hookOutside(ctx, c.state.Bundle, list[i], state)
@@ -79,6 +88,21 @@ func (c *Container) runHook(ctx context.Context, init *children.Child, kind stri
 		return fmt.Errorf("%w of %d s", errHookTimeout, *list[i].Timeout)
 	}
 	return err
+}
+
+// pidInside is the pid that a process has in its own pid namespace (NSpid in proc_pid_status(5)): what hooks in the container are told (runtime.md, "State").
+func pidInside(pid int) (int, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, fmt.Errorf("find the pid in the container: %w", err)
+	}
+	_, rest, _ := strings.Cut(string(data), "\nNSpid:")
+	line, _, _ := strings.Cut(rest, "\n")
+	list := strings.Fields(line)
+	if len(list) == 0 {
+		return 0, fmt.Errorf("find the pid in the container: /proc/%d/status has no NSpid", pid)
+	}
+	return strconv.Atoi(list[len(list)-1])
 }
 
 var errHookTimeout = errors.New("it did not end within its timeout")
@@ -205,8 +229,9 @@ func memfd(name string, content []byte) (*os.File, error) {
 	return f, nil
 }
 
-// poststop runs the poststop hooks when everything is removed. One that fails is logged, and the others run (runtime.md, "Lifecycle", 13).
-func (s *State) poststop(ctx context.Context, sp *specs.Spec, log func(format string, args ...any)) {
+// poststop runs the poststop hooks when everything is removed. One that fails is logged, and the others run (runtime.md, "Lifecycle", 13). limit ends a hook
+// that has no timeout of its own; 0 is none but the end of ctx.
+func (s *State) poststop(ctx context.Context, limit time.Duration, sp *specs.Spec, log func(format string, args ...any)) {
 	list := hooksOf(sp.Hooks, "poststop")
 	if len(list) == 0 {
 		return
@@ -220,11 +245,10 @@ func (s *State) poststop(ctx context.Context, sp *specs.Spec, log func(format st
 		return
 	}
 	for i, h := range list {
-		limit := poststopLimit
-		if h.Timeout != nil {
-			limit = time.Duration(*h.Timeout) * time.Second
+		hctx, cancel := withTimeout(ctx, h)
+		if h.Timeout == nil && limit > 0 {
+			hctx, cancel = context.WithTimeout(ctx, limit)
 		}
-		hctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 		if err := hookOutside(hctx, s.Bundle, h, state); err != nil {
 			log("%s: poststop hook %s (/hooks/poststop/%d): %v", s.ID, h.Path, i, err)
 		}

@@ -84,11 +84,14 @@ func TestHooks(t *testing.T) {
 		if err := json.Unmarshal([]byte(read(kind+".state")), &st); err != nil {
 			t.Errorf("%s: state: %v", kind, err)
 		}
+		inside := kind == "createContainer" || kind == "startContainer"
+		if inside != (st.Pid == 1) {
+			t.Errorf("%s: the container's pid is said to be %d", kind, st.Pid)
+		}
 		if st.ID != filepath.Base(bundle) || st.Bundle != bundle || st.Annotations["a"] != "b" || st.Version != specs.Version ||
 			st.Status != hookStates[kind] || (st.Pid == 0) != (kind == "poststop") {
 			t.Errorf("%s: state %+v", kind, st)
 		}
-		inside := kind == "createContainer" || kind == "startContainer"
 		if same := read(kind+".mnt") == mnt && read(kind+".uts") == uts; same == inside {
 			t.Errorf("%s: in the runtime's namespaces: %v", kind, same)
 		}
@@ -212,6 +215,41 @@ func TestPoststopFails(t *testing.T) {
 	}
 	if _, err := os.Stat(mark); err != nil {
 		t.Error("the second hook did not run")
+	}
+}
+
+// TestPoststopTime: a hook without a timeout is not cut off by the limit of the removal, one with a timeout by that.
+func TestPoststopTime(t *testing.T) {
+	second, mark := 1, filepath.Join(t.TempDir(), "mark")
+	bundle := newBundle(t, func(s *specs.Spec) {
+		s.Process.Args = []string{"true"}
+		s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: busybox, Args: []string{"sleep", "100"}, Timeout: &second}, {Path: busybox, Args: []string{"sh", "-c", "sleep 2; touch " + mark}}}}
+	})
+	deps := newDeps(t)
+	var logged []string
+	deps.Log = func(format string, args ...any) { logged = append(logged, fmt.Sprintf(format, args...)) }
+	c, err := Create(t.Context(), deps, request(bundle))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(t.Context()); err != nil {
+		t.Error(err)
+	}
+	<-c.init.Done()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	began := time.Now()
+	if err := c.Delete(ctx); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took < 3*time.Second || took > 30*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if len(logged) != 1 || !strings.Contains(logged[0], "/hooks/poststop/0") {
+		t.Errorf("logged %q", logged)
+	}
+	if _, err := os.Stat(mark); err != nil {
+		t.Error("the second hook was cut off")
 	}
 }
 

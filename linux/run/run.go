@@ -147,7 +147,7 @@ func Create(ctx context.Context, deps *Deps, r Request) (*Container, error) {
 	}
 	if err := c.build(ctx, p); err != nil {
 		err = errors.Join(err, c.state.remove())
-		c.state.poststop(ctx, s, deps.Log)
+		c.state.poststop(context.WithoutCancel(ctx), poststopLimit, s, deps.Log)
 		return nil, err
 	}
 	return c, nil
@@ -350,7 +350,8 @@ func (c *Container) Delete(ctx context.Context) error {
 	if err := c.state.cleanup(ctx, c.cg); err != nil {
 		return err
 	}
-	c.stopped.Do(func() { c.state.poststop(ctx, c.spec, c.deps.Log) })
+	// A hook without a timeout runs to its end: the limit of ctx is for removing.
+	c.stopped.Do(func() { c.state.poststop(context.WithoutCancel(ctx), 0, c.spec, c.deps.Log) })
 	return nil
 }
 

@@ -128,7 +128,7 @@ func Cleanup(ctx context.Context, bundle string, log func(format string, args ..
 		return s.Pid, err
 	}
 	if spec, err := LoadSpec(bundle); err == nil {
-		s.poststop(ctx, spec, log)
+		s.poststop(context.WithoutCancel(ctx), poststopLimit, spec, log)
 	}
 	return s.Pid, nil
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// maxHookTimeout is an hour, in seconds: nobody waits longer for a container, and what is larger is a mistake of units.
-const maxHookTimeout = 3600
+// maxHookTimeout is 68 years in seconds: what int has on every platform, and less than what time.Duration can hold.
+const maxHookTimeout = 1<<31 - 1
 
 // hooks checks what is to be run around a container's life (config.md, "POSIX-platform Hooks").
 func (p *problems) hooks(h *specs.Hooks) {
