@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"example.io/shim/integration/daemon"
+	"example.io/shim/integration/trace"
 )
 
 func anyOf(url string, value []byte) *anypb.Any { return &anypb.Any{TypeUrl: url, Value: value} }
@@ -77,7 +78,7 @@ func TestRestart(t *testing.T) {
 		if code := b.finish(); code != 9 {
 			t.Errorf("code %d, want 9", code)
 		}
-		for end := time.Now().Add(10 * time.Second); len(r.of(id)) == 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(trace.Limit(10 * time.Second)); len(r.of(id)) == 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		}
 		list := strings.Join(r.of(id), ", ")
 		if !strings.HasSuffix(list, "delete") || strings.Count(list, "exit") > 1 {

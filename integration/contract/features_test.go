@@ -70,7 +70,7 @@ func TestFeatures(t *testing.T) {
 			}}},
 			{"no foreign descriptors", "ls /proc/self/fd | wc -l", "4\n", nil}, // 0, 1, 2 and the folder
 			{"limits", "ulimit -n", "1024\n", nil},
-			{"cgroup mount", "cat /sys/fs/cgroup/memory/memory.limit_in_bytes; echo 1 2>&1 > /sys/fs/cgroup/memory/tasks", "33554432\nsh: can't create /sys/fs/cgroup/memory/tasks: Read-only file system\n", []oci.SpecOpts{
+			{"cgroup mount", "cat " + limitFile + "; echo 1 2>&1 > " + limitFile, "33554432\nsh: can't create " + limitFile + ": Read-only file system\n", []oci.SpecOpts{
 				oci.WithMemoryLimit(32 << 20), oci.WithMounts([]specs.Mount{{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro", "nosuid", "noexec", "nodev"}}})}},
 			{"signals", "exec grep -E 'Sig(Blk|Ign)' /proc/self/status", "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n", nil},
 		} {

@@ -101,7 +101,7 @@ func (o *output) String() string {
 }
 
 // stepLimit bounds each wait of a test: far above what anything takes.
-const stepLimit = 60 * time.Second
+var stepLimit = trace.Limit(60 * time.Second)
 
 // config is how a box differs from `ctr run IMAGE`.
 type config struct {
@@ -316,7 +316,7 @@ func (r *recorder) of(id string) []string {
 func (r *recorder) want(t *testing.T, id string, want ...string) {
 	t.Helper()
 	var got []string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(trace.Limit(10 * time.Second)); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if got = r.of(id); strings.Join(got, ", ") == strings.Join(want, ", ") {
 			return
 		}

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"example.io/shim/integration/daemon"
+	"example.io/shim/integration/trace"
 )
 
 // The services of a shim's socket. Their messages are the same (a test of package shim compares them).
@@ -161,7 +162,7 @@ type command struct {
 }
 
 // cleanupLimit is what containerd gives a clean-up with its `delete`; no command may take longer.
-const cleanupLimit = 5 * time.Second
+var cleanupLimit = trace.Limit(5 * time.Second)
 
 // command prepares the binary as containerd calls it, in the bundle.
 func (r *raw) command(stdin string, args ...string) command {

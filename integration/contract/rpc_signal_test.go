@@ -68,9 +68,8 @@ func TestPauseRPC(t *testing.T) {
 		r.exec("e", "sleep", "1000")
 		r.ok(pause())
 		r.must("second pause", errdefs.IsFailedPrecondition, pause(), "paused")
-		data, err := os.ReadFile(filepath.Join("/sys/fs/cgroup/freezer", daemon.Namespace, r.id, "freezer.state"))
-		if err != nil || string(data) != "FROZEN\n" {
-			t.Errorf("freezer: %q, %v", data, err)
+		if !frozen(t, r.id) {
+			t.Error("it is not frozen")
 		}
 		r.signal("", syscall.SIGKILL)
 		for _, exec := range []string{"e", ""} {

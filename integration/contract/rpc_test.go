@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
 	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
 	runcopts "github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/containerd/api/types/task"
@@ -346,12 +345,7 @@ func TestUpdateRPC(t *testing.T) {
 		r.ok(r.errOf("Update", r.limits(`{"memory":{"limit":33554432}}`)))
 		a, err := ask[taskapi.StatsResponse](r, "Stats", &taskapi.StatsRequest{ID: r.id})
 		r.ok(err)
-		if url := a.GetStats().GetTypeUrl(); url != "io.containerd.cgroups.v1.Metrics" {
-			t.Errorf("type of the metrics: %s", url)
-		}
-		m := &v1.Metrics{}
-		r.ok(proto.Unmarshal(a.GetStats().GetValue(), m))
-		if got := m.GetMemory().GetUsage().GetLimit(); got != 33554432 {
+		if got := usageOf(t, a.GetStats()).limit; got != 33554432 {
 			t.Errorf("limit %d", got)
 		}
 		r.must("no JSON", errdefs.IsInvalidArgument, r.errOf("Update", r.limits("{")))

@@ -5,12 +5,10 @@ import (
 	"syscall"
 	"testing"
 
-	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/typeurl/v2"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"example.io/shim/integration/daemon"
@@ -160,10 +158,8 @@ func TestPidsAndStats(t *testing.T) {
 		}
 		m, err := b.task.Metrics(b.ctx)
 		b.ok(err)
-		v, err := typeurl.UnmarshalAny(m.Data)
-		b.ok(err)
-		if s, ok := v.(*v1.Metrics); !ok || s.GetMemory().GetUsage().GetUsage() == 0 || s.GetPids().GetCurrent() != 2 || s.GetCPU().GetUsage().GetTotal() == 0 {
-			t.Errorf("metrics %T %v", v, v)
+		if u := usageOf(t, m.Data); u.memory == 0 || u.pids != 2 || u.cpu == 0 {
+			t.Errorf("metrics %+v", u)
 		}
 		b.ok(p.Kill(b.ctx, syscall.SIGKILL))
 		b.wait(p)
@@ -180,15 +176,13 @@ func TestUpdate(t *testing.T) {
 		b.ok(b.task.Update(b.ctx, client.WithResources(&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &limit}})))
 		m, err := b.task.Metrics(b.ctx)
 		b.ok(err)
-		v, err := typeurl.UnmarshalAny(m.Data)
-		b.ok(err)
-		if got := v.(*v1.Metrics).GetMemory().GetUsage().GetLimit(); got != uint64(limit) {
+		if got := usageOf(t, m.Data).limit; got != uint64(limit) {
 			t.Errorf("memory limit %d, want %d", got, limit)
 		}
-		bad := uint64(200)
-		err = b.task.Update(b.ctx, client.WithResources(&specs.LinuxResources{Memory: &specs.LinuxMemory{Swappiness: &bad}}))
-		if !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), "/memory/swappiness") {
-			t.Errorf("update with a wrong swappiness: %v", err)
+		less := limit / 2
+		err = b.task.Update(b.ctx, client.WithResources(&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &limit, Swap: &less}}))
+		if !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), "/memory/swap") {
+			t.Errorf("update with less of both than of memory: %v", err)
 		}
 		b.kill()
 	})

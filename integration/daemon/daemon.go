@@ -14,6 +14,8 @@ import (
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
+
+	"example.io/shim/integration/trace"
 )
 
 // Namespace is containerd's namespace of all tests.
@@ -57,7 +59,7 @@ type Daemon struct {
 }
 
 // startLimit is how long containerd may take to answer; it takes a second, on a machine under load some more.
-const startLimit = 60 * time.Second
+var startLimit = trace.Limit(60 * time.Second)
 
 // Start starts a containerd in a new folder and imports the image. env is added to its environment, which shims inherit.
 func Start(v Version, env ...string) (*Daemon, error) {
@@ -110,7 +112,7 @@ func (d *Daemon) Run() error {
 		return fmt.Errorf("start %s: %w", d.Program, err)
 	}
 	for end := time.Now().Add(startLimit); ; time.Sleep(50 * time.Millisecond) {
-		if d.Client, err = client.New(d.Address(), client.WithDefaultNamespace(Namespace), client.WithTimeout(time.Second)); err == nil {
+		if d.Client, err = client.New(d.Address(), client.WithDefaultNamespace(Namespace), client.WithTimeout(trace.Limit(time.Second))); err == nil {
 			if _, err = d.Client.Version(Context()); err == nil {
 				return nil
 			}
@@ -139,7 +141,7 @@ func (d *Daemon) Close() error {
 	}
 	for _, dir := range []string{Namespace + "/" + Namespace, Namespace} { // the second of TestOptions; another daemon may use them still
 		list, _ := filepath.Glob("/sys/fs/cgroup/*/" + dir)
-		for _, p := range list {
+		for _, p := range append(list, "/sys/fs/cgroup/"+dir) { // v1, and v2
 			_ = syscall.Rmdir(p)
 		}
 	}
@@ -161,7 +163,7 @@ func (d *Daemon) Log() string {
 }
 
 // CtrLimit bounds one command of ctr.
-const CtrLimit = 60 * time.Second
+var CtrLimit = trace.Limit(60 * time.Second)
 
 // CtrRun executes ctr and returns what it printed, both streams, and its exit code.
 func (d *Daemon) CtrRun(stdin string, args ...string) (string, int) {

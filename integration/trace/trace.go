@@ -68,7 +68,7 @@ const settle = 10 * time.Second
 // Left returns what there is more than before, once it stays: "" when nothing is. again takes the trace anew.
 func (t Trace) Left(again func() Trace) string {
 	var diff string
-	for end := time.Now().Add(settle); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(Limit(settle)); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if diff = t.added(again()); diff == "" {
 			return ""
 		}

@@ -11,7 +11,7 @@
 #   -v           print every test
 #
 # In the tests, SHIM_TEST_VM_MODE is the mode; SHIM_TEST_VM is 1 where cgroup v2 has all controllers (no test of it may be skipped), and
-# SHIM_TEST_CGROUP_DRIVER is systemd where cgroups shall be made by it.
+# SHIM_TEST_CGROUP_DRIVER is systemd where cgroups shall be made by it. SHIM_TEST_SLOWDOWN is what limits of time are multiplied by.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -79,7 +79,7 @@ run_mode() {
 	v2-criu) tests=${pattern:-'(?i)checkpoint|restore|criu'} ;;
 	esac
 	"$here/run.sh" ${options[@]+"${options[@]}"} --mem "$mem" --smp "$cpus" --timeout $((limit * ${#list[@]})) --share "$work/payload:$top" -- \
-		env SHIM_TEST_VM="$full" SHIM_TEST_VM_MODE="$1" SHIM_TEST_CGROUP_DRIVER="$driver" \
+		env SHIM_TEST_SLOWDOWN="$slowdown" SHIM_TEST_VM="$full" SHIM_TEST_VM_MODE="$1" SHIM_TEST_CGROUP_DRIVER="$driver" \
 		./inside.sh "$limit" "$tests" "$verbose" "${list[@]}"
 }
 

@@ -158,6 +158,10 @@ func TestResourcesV1Rest(t *testing.T) {
 // TestResourcesRefused: what this machine does not have is refused by its field, before anything is made.
 func TestResourcesRefused(t *testing.T) {
 	deps := newDeps(t)
+	absent := "/linux/resources/rdma/mlx5_0: the cgroup controller rdma is not mounted"
+	if isUnified(deps) {
+		absent = "/linux/resources/network/classID: cgroup v2 has no such limit"
+	}
 	for want, edit := range map[string]func(*specs.LinuxResources){
 		"/linux/resources/memory/kernel: cannot be carried out": func(r *specs.LinuxResources) { r.Memory = &specs.LinuxMemory{Kernel: new(int64(1 << 20))} }, //nolint:staticcheck // deprecated
 		"/linux/resources/blockIO/leafWeight: cannot be carried out": func(r *specs.LinuxResources) {
@@ -167,7 +171,11 @@ func TestResourcesRefused(t *testing.T) {
 			r.BlockIO = &specs.LinuxBlockIO{}
 			r.BlockIO.WeightDevice = []specs.LinuxWeightDevice{{LeafWeight: new(uint16(10))}}
 		},
-		"/linux/resources/rdma/mlx5_0: the cgroup controller rdma is not mounted": func(r *specs.LinuxResources) {
+		absent: func(r *specs.LinuxResources) {
+			if isUnified(deps) {
+				r.Network = &specs.LinuxNetwork{ClassID: new(uint32(1))}
+				return
+			}
 			r.Rdma = map[string]specs.LinuxRdma{"mlx5_0": {HcaHandles: new(uint32(3)), HcaObjects: new(uint32(4))}}
 		},
 	} {
@@ -180,11 +188,14 @@ func TestResourcesRefused(t *testing.T) {
 	}
 }
 
-// TestCgroupsPath: an absolute path counts from the hierarchy's root, a relative one from the runtime's own cgroup; without one it is /NAMESPACE/ID.
+// TestCgroupsPath: an absolute path counts from the hierarchy's root, a relative one from the runtime's own cgroup (v2: beside it); without one it is /NAMESPACE/ID.
 func TestCgroupsPath(t *testing.T) {
 	deps := newDeps(t)
 	own := deps.Facts.Cgroup.Hierarchies[0].Own
 	name := fmt.Sprintf("shim-run-test/%d-path", os.Getpid())
+	if isUnified(deps) && own != "/" {
+		own = filepath.Dir(own) // a cgroup with processes has no cgroups with controllers in it
+	}
 	for path, want := range map[string]string{"/" + name: "/" + name, name: filepath.Join(own, name), "": "/test/ID"} {
 		t.Run(path, func(t *testing.T) {
 			box := sleeping(t, deps, func(s *specs.Spec) { s.Linux.CgroupsPath = path })
