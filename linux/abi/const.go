@@ -135,6 +135,16 @@ const (
 	PR_SET_NAME              = 0xf
 )
 
+// Values of seccomp(2).
+const (
+	SECCOMP_SET_MODE_FILTER                = 0x1
+	SECCOMP_FILTER_FLAG_TSYNC              = 0x1
+	SECCOMP_FILTER_FLAG_LOG                = 0x2
+	SECCOMP_FILTER_FLAG_SPEC_ALLOW         = 0x4
+	SECCOMP_FILTER_FLAG_NEW_LISTENER       = 0x8
+	SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 0x20
+)
+
 // Values of ioctl_tty(2), keyctl(2), statx(2), close_range(2), access(2), file types.
 const (
 	TIOCSCTTY                   = 0x540e

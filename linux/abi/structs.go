@@ -72,6 +72,9 @@ func CapData(effective, permitted, inheritable uint64) []byte {
 	return b
 }
 
+// SockFprogSize is the size of struct sock_fprog (linux/filter.h): a 16-bit count of instructions, and at offset 8 their address.
+const SockFprogSize = 16
+
 // Rlimit marshals a struct rlimit64 (prlimit(2)).
 func Rlimit(soft, hard uint64) []byte {
 	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, soft), hard)

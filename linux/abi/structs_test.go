@@ -25,6 +25,8 @@ func TestLayouts(t *testing.T) {
 	for name, c := range map[string][2]uintptr{
 		"OpenHowSize":     {OpenHowSize, unsafe.Sizeof(unix.OpenHow{})},
 		"MountAttrSize":   {MountAttrSize, unsafe.Sizeof(attr)},
+		"SockFprogSize":   {SockFprogSize, unsafe.Sizeof(unix.SockFprog{})},
+		"its pointer":     {8, unsafe.Offsetof(unix.SockFprog{}.Filter)},
 		"StatxSize":       {StatxSize, unsafe.Sizeof(statx)},
 		"SchedAttrSize":   {SchedAttrSize, unsafe.Sizeof(unix.SchedAttr{})},
 		"StatfsSize":      {StatfsSize, unsafe.Sizeof(statfs)},

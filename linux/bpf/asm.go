@@ -115,6 +115,15 @@ func (a *asm) program() []Insn {
 	return list
 }
 
+// Parse is Bytes' inverse.
+func Parse(b []byte) []Insn {
+	list := make([]Insn, 0, len(b)/8)
+	for ; len(b) >= 8; b = b[8:] {
+		list = append(list, Insn{binary.LittleEndian.Uint16(b), b[2], b[3], binary.LittleEndian.Uint32(b[4:])})
+	}
+	return list
+}
+
 // Bytes returns the instructions as the kernel reads them on a little-endian machine.
 func Bytes(list []Insn) []byte {
 	b := make([]byte, 0, 8*len(list))

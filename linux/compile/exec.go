@@ -4,6 +4,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"example.io/shim/linux/abi"
+	"example.io/shim/linux/bpf"
 	"example.io/shim/linux/cgroup/files"
 	"example.io/shim/linux/facts"
 	"example.io/shim/linux/plan"
@@ -17,6 +18,7 @@ type ExecInput struct {
 	Facts        facts.Facts
 	CgroupDirs   []files.Dir
 	NoNewKeyring bool
+	Filter       []byte // plan.ItemFilter of the container's plan: not to be made once more; nil for none
 	path         string // of the program, when it is not the first argument
 }
 
@@ -25,6 +27,9 @@ type ExecInput struct {
 func Exec(in ExecInput) (*plan.Plan, error) {
 	c := &compiler{b: plan.NewBuilder("exec " + in.ExecID + " in " + in.ID), spec: in.Spec, proc: in.Process, program: in.path, dirs: in.CgroupDirs,
 		in: CreateInput{ID: in.ID, Spec: in.Spec, Facts: in.Facts, Terminal: in.Process.Terminal, NoNewKeyring: in.NoNewKeyring}}
+	if len(in.Filter) > 0 {
+		c.ready = bpf.Parse(in.Filter)
+	}
 	if badCommand(in.Process.Cwd) {
 		return nil, invalid("/cwd", "%s leads out of the container", in.Process.Cwd)
 	}
@@ -35,7 +40,7 @@ func Exec(in ExecInput) (*plan.Plan, error) {
 		c.ns.joinUser = true
 	}
 	for _, topic := range []func() error{
-		c.checkLabels, c.openCgroups, c.openClass, c.openNull, c.execHome, c.launchExec, c.enterContainer, c.execTerminal, c.limits, c.personality, c.memoryPolicy, c.identity, c.findCommand, c.execReady, c.execute,
+		c.checkLabels, c.makeFilter, c.openCgroups, c.openClass, c.openNull, c.execHome, c.launchExec, c.enterContainer, c.execTerminal, c.limits, c.personality, c.memoryPolicy, c.identity, c.findCommand, c.execReady, c.execute,
 	} {
 		if err := topic(); err != nil {
 			return nil, err

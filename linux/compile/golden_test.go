@@ -60,7 +60,7 @@ func goldenFacts() facts.Facts {
 		return facts.Hierarchy{Controllers: controllers, Mount: "/sys/fs/cgroup/" + strings.Join(controllers, ","), Root: "/", Own: "/"}
 	}
 	return facts.Facts{Kernel: "6.1.0", Arch: "amd64", LastCap: 40, Caps: 1<<41 - 1, PageSize: 4096, Nofile: facts.Rlimit{Soft: 1024, Hard: 524288},
-		TimeNamespace: facts.Yes, CgroupNamespace: facts.Yes, OverlayAppend: facts.Yes, AppArmor: facts.No, SELinux: facts.No,
+		TimeNamespace: facts.Yes, CgroupNamespace: facts.Yes, OverlayAppend: facts.Yes, Seccomp: facts.Yes, SeccompFlags: 0x2f, AppArmor: facts.No, SELinux: facts.No,
 		Cgroup: facts.Cgroup{Version: 1, Hierarchies: []facts.Hierarchy{hierarchy("cpu", "cpuacct"), hierarchy("devices"), hierarchy("memory"), hierarchy("pids")}}}
 }
 

@@ -44,18 +44,22 @@ func (c *compiler) identity() error {
 		umask = uint64(*c.proc.User.Umask)
 	}
 	c.b.Add(plan.Step{Label: fmt.Sprintf("set the umask to %#o", umask), Source: "/process/user/umask", Why: "umask(2)", Sys: abi.SysUmask, Args: []plan.Arg{plan.T(umask, fmt.Sprintf("%#o", umask))}})
-	caps := c.proc.Capabilities
-	if caps == nil {
-		caps = &specs.LinuxCapabilities{}
-	}
-	have, last := c.have()
-	c.dropBounding(spec.CapMask(caps.Bounding), last)
+	_, last := c.have()
+	c.dropBounding(spec.CapMask(c.wantedCaps().Bounding), last)
 	c.ids()
-	c.capabilities(caps, have)
+	c.capabilities()
 	if c.proc.NoNewPrivileges {
 		c.prctl("gain no privileges from now on", "/process/noNewPrivileges", "PR_SET_NO_NEW_PRIVS", abi.PR_SET_NO_NEW_PRIVS, 1, "")
 	}
 	return nil
+}
+
+// wantedCaps are the process's sets, none of them nil.
+func (c *compiler) wantedCaps() *specs.LinuxCapabilities {
+	if c.proc.Capabilities == nil {
+		return &specs.LinuxCapabilities{}
+	}
+	return c.proc.Capabilities
 }
 
 // have returns the capabilities that the child has, and the highest number the kernel knows: in a user namespace all of them.
@@ -112,14 +116,17 @@ func (c *compiler) ids() {
 }
 
 // capabilities sets the sets. What the runtime itself does not have cannot be given: it is left out, and the label says so.
-func (c *compiler) capabilities(caps *specs.LinuxCapabilities, have uint64) {
-	mask := func(names []string) uint64 { return spec.CapMask(names) & have }
-	label := "set the capabilities"
+func (c *compiler) capabilities() {
+	caps := c.wantedCaps()
+	have, _ := c.have()
+	label, held := "set the capabilities", uint64(0)
+	if c.holdsAdmin() {
+		label, held = label+" and keep CAP_SYS_ADMIN until the filter is loaded", 1<<capSysAdmin
+	}
 	if out := missing(spec.CapMask(caps.Permitted)|spec.CapMask(caps.Inheritable), have); out != "" {
 		label += ", without " + out + ", which the runtime does not have"
 	}
-	data := c.b.Bytes("capabilities", abi.CapData(mask(caps.Effective), mask(caps.Permitted), mask(caps.Inheritable)))
-	c.b.Add(plan.Step{Label: label, Source: "/process/capabilities", Why: "capset(2)", Sys: abi.SysCapset, Args: []plan.Arg{plan.A(data), plan.AtOff(data, 8)}})
+	c.capset(label, held)
 	c.prctl("have no ambient capabilities", "/process/capabilities/ambient", "PR_CAP_AMBIENT", abi.PR_CAP_AMBIENT, abi.PR_CAP_AMBIENT_CLEAR_ALL, "PR_CAP_AMBIENT_CLEAR_ALL")
 	ambient := spec.AmbientMask(caps) & have
 	for n := range 64 {
@@ -128,6 +135,15 @@ func (c *compiler) capabilities(caps *specs.LinuxCapabilities, have uint64) {
 				Args: []plan.Arg{plan.T(abi.PR_CAP_AMBIENT, "PR_CAP_AMBIENT"), plan.T(abi.PR_CAP_AMBIENT_RAISE, "PR_CAP_AMBIENT_RAISE"), plan.T(uint64(n), spec.CapName(n)), plan.V(0), plan.V(0)}})
 		}
 	}
+}
+
+// capset gives the process its sets, and held besides.
+func (c *compiler) capset(label string, held uint64) {
+	caps := c.wantedCaps()
+	have, _ := c.have()
+	mask := func(names []string) uint64 { return spec.CapMask(names) & have }
+	data := c.b.Bytes("capabilities", abi.CapData(mask(caps.Effective)|held, mask(caps.Permitted)|held, mask(caps.Inheritable)))
+	c.b.Add(plan.Step{Label: label, Source: "/process/capabilities", Why: "capset(2)", Sys: abi.SysCapset, Args: []plan.Arg{plan.A(data), plan.AtOff(data, 8)}})
 }
 
 // missing names the capabilities that are wanted and not there.

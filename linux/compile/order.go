@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"example.io/shim/linux/abi"
+	"example.io/shim/linux/bpf"
 	"example.io/shim/linux/cgroup/files"
 	"example.io/shim/linux/facts"
 	"example.io/shim/linux/plan"
@@ -54,6 +55,8 @@ type compiler struct {
 	classes []plan.Reg          // descriptors of the resctrl groups' tasks files
 	null    plan.Reg            // the host's /dev/null, detached: masks files
 	node    map[string]plan.Reg // copied device nodes by path
+	filter  *filter
+	ready   []bpf.Insn // see ExecInput.Filter
 }
 
 // Create compiles the plan of a new container. The parent's steps make what is on the host and open what the child needs; the child is
@@ -72,6 +75,7 @@ func Create(in CreateInput) (*plan.Plan, error) {
 	for _, topic := range []func() error{
 		c.findNamespaces,
 		c.checkLabels,
+		c.makeFilter,
 		c.makeCgroups,    // parent
 		c.makeClass,      // parent
 		c.mountRootfs,    // parent

@@ -214,6 +214,8 @@ func (c *compiler) execute() error {
 		Args: []plan.Arg{plan.T(abi.SIG_SETMASK, "SIG_SETMASK"), plan.A(c.b.Buf("empty set", 8)), plan.V(0), plan.V(8)}})
 	c.b.Add(plan.Step{Label: "leave no descriptor open but 0 to 2", Why: "CVE-2024-21626", Sys: abi.SysCloseRange,
 		Args: []plan.Arg{plan.V(3), plan.T(1<<32-1, "max"), plan.T(abi.CLOSE_RANGE_CLOEXEC, "CLOSE_RANGE_CLOEXEC")}})
+	c.loadFilter()
+	c.b.In(plan.Child, plan.Start)
 	env, noHome := environment(c.proc.Env)
 	spare := 0
 	if noHome {

@@ -30,6 +30,8 @@ type Facts struct {
 	OverlayAppend   Support // fsconfig lowerdir+ of overlayfs (6.8)
 	AppArmor        Support // is active
 	SELinux         Support // is active
+	Seccomp         Support // filters, seccomp(2)
+	SeccompFlags    uint64  // SECCOMP_FILTER_FLAG_ bits that the kernel knows
 	Resctrl         string  // mount point of resctrl, "" for none
 }
 

@@ -45,6 +45,7 @@ func Probe() (facts.Facts, error) {
 	f.TimeNamespace = exists("/proc/self/ns/time")
 	f.CgroupNamespace = exists("/proc/self/ns/cgroup")
 	f.AppArmor, f.SELinux, f.Resctrl = apparmor(), selinux(), resctrl()
+	f.Seccomp, f.SeccompFlags = Seccomp()
 	f.Cgroup, err = Cgroups()
 	return f, err
 }

@@ -33,6 +33,33 @@ func selinux() facts.Support {
 	return facts.No
 }
 
+// Seccomp says whether the kernel takes filters, and which flags with them. A filter that is not there is answered by EFAULT when the flags are known, by EINVAL
+// when they are not (seccomp(2)).
+func Seccomp() (facts.Support, uint64) {
+	knows := func(flags uintptr) error {
+		_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, 0)
+		return errno
+	}
+	switch err := knows(0); {
+	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EINVAL):
+		return facts.No, 0
+	case !errors.Is(err, unix.EFAULT):
+		return facts.Unknown, 0
+	}
+	var flags uint64
+	for _, f := range []uintptr{unix.SECCOMP_FILTER_FLAG_TSYNC, unix.SECCOMP_FILTER_FLAG_LOG, unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+		unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV} {
+		with := f
+		if f == unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV {
+			with |= unix.SECCOMP_FILTER_FLAG_NEW_LISTENER // it says how a listener waits
+		}
+		if errors.Is(knows(with), unix.EFAULT) {
+			flags |= uint64(f)
+		}
+	}
+	return facts.Yes, flags
+}
+
 func isMounted(path string, magic int64) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(path, &st) == nil && st.Type == magic

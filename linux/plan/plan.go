@@ -179,19 +179,20 @@ func (p *Plan) WithFault(i int, errno abi.Errno) *Plan {
 
 // Names of the registers that package run fills in or reads.
 const (
-	RegStdin   = "stdin"    // in: descriptor for fd 0
-	RegStdout  = "stdout"   // in: descriptor for fd 1
-	RegStderr  = "stderr"   // in: descriptor for fd 2
-	RegSyncP   = "sync.p"   // in: the parent's end of the socket pair
-	RegSyncC   = "sync.c"   // in: the child's end
-	RegPid     = "pid"      // out of OpClone: the child's pid in the runtime's pid namespace
-	RegPidfd   = "pidfd"    // out of OpClone
-	RegMaster  = "master"   // out: the parent's descriptor of the pty master
-	RegInit    = "init"     // in, exec: a pidfd of the container's init
-	RegInitPid = "init.pid" // in, exec: the pid of the container's init in the runtime's pid namespace
-	ItemEnv    = "envp"     // its last but one word is free for HOME, see CallHome
-	ItemHome   = "home"     // buffer of "HOME=..." in the data, HomeSize bytes
-	HomeSize   = 256        // bytes with "HOME=" and NUL; longer homes are an error
+	RegStdin   = "stdin"          // in: descriptor for fd 0
+	RegStdout  = "stdout"         // in: descriptor for fd 1
+	RegStderr  = "stderr"         // in: descriptor for fd 2
+	RegSyncP   = "sync.p"         // in: the parent's end of the socket pair
+	RegSyncC   = "sync.c"         // in: the child's end
+	RegPid     = "pid"            // out of OpClone: the child's pid in the runtime's pid namespace
+	RegPidfd   = "pidfd"          // out of OpClone
+	RegMaster  = "master"         // out: the parent's descriptor of the pty master
+	RegInit    = "init"           // in, exec: a pidfd of the container's init
+	RegInitPid = "init.pid"       // in, exec: the pid of the container's init in the runtime's pid namespace
+	ItemEnv    = "envp"           // its last but one word is free for HOME, see CallHome
+	ItemFilter = "seccomp filter" // instructions of the container's filter
+	ItemHome   = "home"           // buffer of "HOME=..." in the data, HomeSize bytes
+	HomeSize   = 256              // bytes with "HOME=" and NUL; longer homes are an error
 )
 
 // Functions that OpCall can name.
@@ -214,6 +215,8 @@ const (
 	CallMoveNetDevice = "move_net_device"
 	// CallAdopt takes over the process that the child made by clone3 (CLONE_PARENT): Args[0] is the register of its pid.
 	CallAdopt = "adopt"
+	// CallAgent sends the listener Args[0] of a seccomp filter to the agent at the socket Args[1]; Args[2] is the register of the pid that has the filter.
+	CallAgent = "agent"
 	// CallHook runs hook number Args[1] of the kind Args[0] ("createRuntime") of the container's config.json.
 	CallHook = "hook"
 	// CallCopyUp copies the tree at path Args[1] below the root Args[0] into the detached mount whose descriptor, of the child, is in Args[2]. Args[3]: 1

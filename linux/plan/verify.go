@@ -42,6 +42,8 @@ var Rules = []Rule{
 	{"groups-gid-uid", "after setresuid the right to change groups is gone (setgroups(2), credentials(7))"},
 	{"caps", "the bounding set is dropped while CAP_SETPCAP is there; setresuid changes the sets, so capset comes behind it (capabilities(7))"},
 	{"seccomp", "without no_new_privs a filter needs CAP_SYS_ADMIN (seccomp(2)): it comes before the capabilities go"},
+	{"filter", "a filter that is cut short, or not of the length that is told, is another filter"},
+	{"filter-late", "behind the filter the profile says which calls the process may make: none but the last ones, or few profiles let it start"},
 	{"signal-mask", "the child is born with all signals blocked, and a signal mask survives execve (signal(7))"},
 	{"exec-last", "execve ends the child's plan; only other candidates for the command can follow"},
 }

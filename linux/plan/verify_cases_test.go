@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"bytes"
 	"strings"
 
 	"example.io/shim/linux/abi"
@@ -148,7 +149,13 @@ func verifyCases(none func(*Builder) []Arg) []verifyCase {
 		{"caps", "none", without("set capabilities")},
 		{"caps", "bounding set behind uid", add("caps", abi.SysPrctl, args(V(abi.PR_CAPBSET_DROP), V(1)))},
 		{"caps", "ambient before capset", add("caps", abi.SysPrctl, args(V(abi.PR_CAP_AMBIENT), V(abi.PR_CAP_AMBIENT_RAISE), V(1)))},
-		{"seccomp", "behind capset", add("capped", abi.SysSeccomp, args(V(1), V(0), V(0)))},
+		{"seccomp", "behind capset", filtered("executes", false, 1, 1)},
+		{"filter", "tolerated", filtered("executes", true, 1, 1).with("filter", Child, func(s *Step) { s.Tolerate = []abi.Errno{1} })},
+		{"filter", "not loaded", filtered("executes", true, 1, 1).with("filter", Child, func(s *Step) { s.Args[0] = V(2) })},
+		{"filter", "longer than it is", filtered("executes", true, 2, 1)},
+		{"filter", "shorter than it is", filtered("executes", true, 1, 2)},
+		{"filter", "empty", filtered("executes", true, 0, 0)},
+		{"filter-late", "before the gate", filtered("capped", true, 1, 1)},
 		{"signal-mask", "missing", without("reset the signal mask")},
 		{"exec-last", "none", without("execute /bin/sh").drop("execute /usr/bin/sh").appendChild(abi.SysExitGroup)},
 		{"exec-last", "a call behind", add("between", abi.SysGetpid, none)},
@@ -178,6 +185,18 @@ func verifyCases(none func(*Builder) []Arg) []verifyCase {
 		cases = append(cases, verifyCase{"cloexec", name, add(place, c.sys, c.args)})
 	}
 	return cases
+}
+
+// filtered is the good plan with a filter, of which n instructions are told and there are have.
+func filtered(place string, nnp bool, n, have int) *Plan {
+	return good(at(place, func(b *Builder) {
+		if nnp {
+			b.Add(Step{Label: "no new privileges", Sys: abi.SysPrctl, Args: []Arg{V(abi.PR_SET_NO_NEW_PRIVS), V(1), V(0), V(0), V(0)}})
+		}
+		program := b.Bytes("filter", bytes.Repeat([]byte{6, 0, 0, 0, 0, 0, 0, 0}, have))
+		head := b.Struct("sock_fprog", []byte{0: byte(n), abi.SockFprogSize - 1: 0}, Word{Off: 8, To: program})
+		b.Add(Step{Label: "filter", Sys: abi.SysSeccomp, Args: []Arg{V(abi.SECCOMP_SET_MODE_FILTER), V(0), A(head)}})
+	}))
 }
 
 // with edits the actor's step of that label.

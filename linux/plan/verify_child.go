@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"example.io/shim/linux/abi"
@@ -149,26 +150,59 @@ func (v *verifier) identity() {
 	}
 }
 
+// behindFilter are the calls that the child may make under its filter: those that give up what loading it needed, tell the parent, and execute.
+var behindFilter = map[abi.Sys]bool{abi.SysCapset: true, abi.SysRead: true, abi.SysWrite: true, abi.SysExecve: true, abi.SysExecveat: true}
+
 // seccomp checks the place of filters.
 func (v *verifier) seccomp() {
-	nnp, capset := false, false
+	nnp, admin, loaded := false, true, false
 	for _, i := range v.steps[Child] {
 		s := &v.p.Steps[i]
 		if s.Op != OpSyscall {
 			continue
 		}
+		if loaded && !behindFilter[s.Sys] {
+			v.fail("filter-late", i, "%s under the filter", sysName(s.Sys))
+		}
 		switch {
 		case callsWith(s, abi.SysPrctl, abi.PR_SET_NO_NEW_PRIVS):
 			nnp = true
 			v.stands(i)
+		case s.Sys == abi.SysSetresuid && !callsWith(s, abi.SysSetresuid, 0):
+			admin = false // the effective set is empty then, up to capset (capabilities(7))
 		case s.Sys == abi.SysCapset:
-			capset = true
+			data, ok := v.p.bytes(arg(s, 1), 4)
+			admin = ok && binary.LittleEndian.Uint32(data)&(1<<capSysAdmin) != 0
 		case s.Sys == abi.SysSeccomp:
+			loaded = true
 			v.stands(i)
-			if capset && !nnp {
-				v.fail("seccomp", i, "the filter comes behind capset, and no_new_privs is not set")
+			v.filter(i, s)
+			if !admin && !nnp {
+				v.fail("seccomp", i, "without CAP_SYS_ADMIN in the effective set, and no_new_privs is not set")
 			}
 		}
+	}
+}
+
+const capSysAdmin = 21
+
+// filter checks that a filter is whole: struct sock_fprog tells the length of its program, which ends in a return.
+func (v *verifier) filter(i int, s *Step) {
+	const insn, ret = 8, 0x06 // the size of struct sock_filter; BPF_RET|BPF_K (linux/bpf_common.h)
+	if !callsWith(s, abi.SysSeccomp, abi.SECCOMP_SET_MODE_FILTER) || len(s.Tolerate) > 0 {
+		v.fail("filter", i, "it is not loaded, or its failure is tolerated")
+		return
+	}
+	head, ok := v.p.bytes(arg(s, 2), abi.SockFprogSize)
+	words := v.p.Data[arg(s, 2).Data].Words
+	if !ok || arg(s, 2).Value != 0 || len(words) != 1 || words[0].Off != 8 {
+		v.fail("filter", i, "no program")
+		return
+	}
+	program := v.p.Data[words[0].To].Bytes
+	n := int(binary.LittleEndian.Uint16(head))
+	if n == 0 || n*insn != len(program) || binary.LittleEndian.Uint16(program[len(program)-insn:]) != ret {
+		v.fail("filter", i, "%d instructions in %d bytes", n, len(program))
 	}
 }
 

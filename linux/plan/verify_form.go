@@ -122,7 +122,7 @@ var argCount = map[Op]int{OpCheck: 1, OpMove: 2, OpClone: 1, OpCloseAll: 0, OpGa
 
 // calls are the functions of OpCall.
 var calls = map[string]bool{CallHome: true, CallIDMap: true, CallUserns: true, CallArmOOM: true, CallAdopt: true, CallMountIn: true, CallOOMScore: true,
-	CallHook: true, CallCopyUp: true, CallMountMapped: true, CallMountLoop: true, CallTimeOffsets: true, CallMoveNetDevice: true, CallCgroup: true,
+	CallHook: true, CallAgent: true, CallCopyUp: true, CallMountMapped: true, CallMountLoop: true, CallTimeOffsets: true, CallMoveNetDevice: true, CallCgroup: true,
 	CallSchemata: true, CallHasSchemata: true}
 
 func (v *verifier) formArgs(i int, s *Step) {

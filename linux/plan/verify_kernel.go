@@ -42,6 +42,7 @@ var buffers = map[abi.Sys][]buffer{
 	abi.SysWaitid:           {fixed(2, 128)},
 	abi.SysSethostname:      {counted(0, 1, 1)},
 	abi.SysSetdomainname:    {counted(0, 1, 1)},
+	abi.SysSeccomp:          {fixed(2, abi.SockFprogSize)},
 	abi.SysSendmsg:          {fixed(1, 56)},
 	abi.SysBpf:              {counted(1, 2, 1)},
 	abi.SysIoctl:            {onCmd(2, 4, abi.TIOCGPTN), onCmd(2, 4, abi.TIOCSPTLCK), onCmd(2, 8, abi.TIOCSWINSZ)},

@@ -109,6 +109,7 @@ func good(edit func(place string, b *Builder)) *Plan {
 	s = sys("wait for start", abi.SysRead, R(syncC), A(one), V(1))
 	s.HasWant, s.Want = true, 1
 	argv, envp := b.Vec("argv", []string{"sh", "-c", "true"}, 0), b.Vec(ItemEnv, []string{"PATH=/bin"}, 1)
+	at("executes")
 	s = sys("execute /usr/bin/sh", abi.SysExecve, b.Str("/usr/bin/sh"), A(argv), A(envp))
 	s.Tolerate, s.Command, s.Source = []abi.Errno{abi.ENOENT}, "sh", "/process/args"
 	at("between")

@@ -35,7 +35,7 @@ func newBundle(t testing.TB, edit func(*specs.Spec)) string {
 		}
 	}
 	write("bin/busybox", data, 0o755)
-	for _, applet := range []string{"sh", "cat", "sleep", "true", "id", "echo", "ls", "stat", "mount", "kill", "env", "tail", "grep"} {
+	for _, applet := range []string{"sh", "cat", "sleep", "true", "id", "echo", "ls", "stat", "mount", "kill", "env", "tail", "grep", "cut", "sort", "mkdir", "rmdir"} {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", applet)); err != nil {
 			t.Fatal(err)
 		}

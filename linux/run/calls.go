@@ -36,6 +36,8 @@ func (e *engine) call(s *plan.Step) (int64, string) {
 		return 0, ""
 	case plan.CallAdopt:
 		return errnoOf(e.adopt(int(e.im.Value(s.Args[0]))))
+	case plan.CallAgent:
+		return errnoOf(e.agent(int(e.im.Value(s.Args[0])), e.text(s.Args[1]), int(e.im.Value(s.Args[2]))))
 	case plan.CallOOMScore:
 		return errnoOf(writeOOMScore(int(e.im.Value(s.Args[0])), int(int64(e.im.Value(s.Args[1])))))
 	case plan.CallMoveNetDevice:

@@ -33,6 +33,8 @@ type engine struct {
 	ctx        context.Context // of run
 	// hook runs a hook of the container that is being made or started.
 	hook func(ctx context.Context, kind string, i int) error
+	// agent sends the listener of a process's seccomp filter to the agent at a socket.
+	agent func(listener int, path string, pid int) error
 }
 
 // newEngine lowers p. The engine owns the descriptors in inputs from here on, whatever comes.

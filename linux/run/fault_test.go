@@ -18,6 +18,9 @@ import (
 // faultErrnos are what every step is made to fail with.
 var faultErrnos = []abi.Errno{abi.EPERM, abi.ENOSYS, abi.ENOMEM, abi.EINTR}
 
+// faultAgent is where the seccomp agent of TestFaults listens.
+var faultAgent = filepath.Join(os.TempDir(), fmt.Sprintf("shim-run-test-%d.sock", os.Getpid()))
+
 // topics are the containers whose every step is made to fail.
 var topics = map[string]struct {
 	edit     func(*specs.Spec)
@@ -52,6 +55,11 @@ var topics = map[string]struct {
 		s.Linux.Resources = &specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: &shares}, Memory: &specs.LinuxMemory{Limit: &limit, Swap: &limit},
 			Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}, {Allow: true, Type: "c", Access: "r"}}}
 	}},
+	"seccomp": {edit: func(s *specs.Spec) {
+		s.Process.NoNewPrivileges = false
+		s.Linux.Seccomp = profile(calls(specs.ActNotify, "mkdir"))
+		s.Linux.Seccomp.ListenerPath = faultAgent
+	}, deps: func(t *testing.T, _ *Deps) { newAgent(t, faultAgent) }},
 	"hooks": {edit: func(s *specs.Spec) {
 		hook := []specs.Hook{{Path: "/bin/true"}}
 		s.Hooks = &specs.Hooks{CreateRuntime: hook, CreateContainer: hook, StartContainer: []specs.Hook{{Path: "/bin/true"}}, Poststart: hook, Poststop: hook}

@@ -104,6 +104,8 @@ type Container struct {
 	cg    cgroup.Cgroup
 	oom   OOM
 	keep  Request
+	// filter is plan.ItemFilter of the create plan, nil without.
+	filter []byte
 
 	stopped sync.Once // the poststop hooks
 }
@@ -180,6 +182,7 @@ func (c *Container) build(ctx context.Context, p *plan.Plan) error {
 	if err != nil {
 		return err
 	}
+	e.agent = c.sendListener
 	e.hook = func(ctx context.Context, kind string, i int) error { return c.runHook(ctx, e.proc, kind, i) }
 	if err := e.run(ctx); err != nil {
 		return err
@@ -189,6 +192,7 @@ func (c *Container) build(ctx context.Context, p *plan.Plan) error {
 		return fail(err)
 	}
 	e.trim()
+	c.keepFilter(p)
 	c.gate, c.oom = e, e.oom
 	if err := c.state.started(c.init.Pid()); err != nil {
 		return fail(err)
@@ -294,7 +298,7 @@ func (c *Container) Exec(ctx context.Context, r ExecRequest) (*Process, error) {
 	}
 	p, err := compile.Exec(compile.ExecInput{
 		ID: c.state.ID, ExecID: r.ExecID, Process: ps, Spec: c.spec, Facts: c.deps.Facts,
-		CgroupDirs: c.state.CgroupDirs, NoNewKeyring: c.keep.NoNewKeyring,
+		CgroupDirs: c.state.CgroupDirs, NoNewKeyring: c.keep.NoNewKeyring, Filter: c.filter,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
@@ -322,6 +326,7 @@ func (c *Container) execPlan(ctx context.Context, init *children.Child, p *plan.
 	if err != nil {
 		return nil, err
 	}
+	e.agent = c.sendListener
 	if reg := p.Reg(plan.RegInitPid); reg != 0 {
 		e.im.SetReg(reg, int64(init.Pid()))
 	}

@@ -53,6 +53,7 @@ func Validate(s *specs.Spec, o Options) error {
 		p.netDevices(s)
 		p.personality(s.Linux.Personality)
 		p.memoryPolicy(s.Linux.MemoryPolicy)
+		p.seccomp(s.Linux.Seccomp)
 		p.intelRdt(s.Linux.IntelRdt)
 		p.devices(s.Linux.Devices)
 		p.propagation(s.Linux.RootfsPropagation)

@@ -67,7 +67,6 @@ func TestRules(t *testing.T) {
 		{`{"hooks": {"createRuntime": [{"path": "/x"}, {}]}}`, "/hooks/createRuntime/1/path: is missing"},
 		{`{"hooks": {"startContainer": [{"path": "x"}]}}`, "/hooks/startContainer/0/path: \"x\" is not an absolute path"},
 		{`{"hooks": {"poststart": [{"path": "/x", "timeout": 0}]}}`, "/hooks/poststart/0/timeout: 0 is not in 1 to 2147483647 seconds"},
-		{`{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}}}`, "*/linux/seccomp: is not carried out yet"},
 		{`{"annotations": {"org.systemd.property.TimeoutStopUSec": "1"}}`, "*/annotations/org.systemd.property.TimeoutStopUSec: is not carried out yet"},
 		{`{"annotations": {"io.kubernetes.cri.sandbox-id": "x"}}`, ""},
 		{`{"annotations": {"": "x"}}`, "/annotations: a name is empty"},
