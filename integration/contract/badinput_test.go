@@ -66,7 +66,10 @@ func TestBadConfig(t *testing.T) {
 			{"command that is no program", errdefs.IsInvalidArgument, `exec: "/etc/passwd": permission denied`, func(s *specs.Spec) { s.Process.Args = []string{"/etc/passwd"} }},
 			{"command in an open file", errdefs.IsInvalidArgument, "/process/args/0", func(s *specs.Spec) { s.Process.Args = []string{"/proc/self/exe"} }},
 			{"cwd in an open file", func(error) bool { return true }, "/process/cwd", func(s *specs.Spec) { s.Process.Cwd = "/proc/self/fd/7" }},
-			{"seccomp", errdefs.IsNotImplemented, "/linux/seccomp", func(s *specs.Spec) {
+			{"unknown action of a profile", errdefs.IsInvalidArgument, "/linux/seccomp/syscalls/0/action", func(s *specs.Spec) {
+				s.Linux.Seccomp = &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{"read"}, Action: "SCMP_ACT_NOSUCH"}}}
+			}},
+			{"profile that lets nothing start", errdefs.IsInvalidArgument, "/linux/seccomp: the profile does not allow execve", func(s *specs.Spec) {
 				s.Linux.Seccomp = &specs.LinuxSeccomp{DefaultAction: specs.ActErrno}
 			}},
 			{"hook without a path", errdefs.IsInvalidArgument, "/hooks/poststart/0/path", func(s *specs.Spec) {

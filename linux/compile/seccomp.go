@@ -69,6 +69,16 @@ var flagBits = []struct {
 	{specs.LinuxSeccompFlagWaitKillableRecv, abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV},
 }
 
+// SeccompFlag returns the kernel's bit of a profile's flag, 0 for what needs none.
+func SeccompFlag(name specs.LinuxSeccompFlag) uint64 {
+	for _, b := range flagBits {
+		if b.name == name {
+			return b.bit
+		}
+	}
+	return 0
+}
+
 // filterFlags turns the profile's flags into the kernel's. A profile without the field gets SPEC_ALLOW, as under runc and crun: Linux before 5.16 would slow
 // down every process with a filter (spec_store_bypass_disable=seccomp).
 func (c *compiler) filterFlags(f *filter, s *specs.LinuxSeccomp) error {

@@ -1,4 +1,5 @@
-// Package features is the OCI features document (runtime-spec, features.md): what this version carries out, whatever the machine can.
+// Package features is the OCI features document (runtime-spec, features.md): what this version carries out, whatever the machine can;
+// but for the flags of seccomp that it lists as supported, which are the kernel's.
 package features
 
 import (
@@ -10,6 +11,9 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 
+	"example.io/shim/linux/bpf"
+	"example.io/shim/linux/compile"
+	"example.io/shim/linux/host"
 	"example.io/shim/linux/spec"
 )
 
@@ -49,7 +53,7 @@ func linux() *features.Linux {
 	return &features.Linux{
 		Namespaces: []string{"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"}, Capabilities: caps,
 		Cgroup:          &features.Cgroup{V1: yes, V2: yes, Systemd: no, SystemdUser: no, Rdma: yes},
-		Seccomp:         &features.Seccomp{Enabled: no},
+		Seccomp:         seccomp(),
 		Apparmor:        &features.Apparmor{Enabled: yes},
 		Selinux:         &features.Selinux{Enabled: yes},
 		IntelRdt:        &features.IntelRdt{Enabled: yes, Schemata: yes, Monitoring: yes},
@@ -57,6 +61,27 @@ func linux() *features.Linux {
 		MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: yes}},
 		NetDevices:      &features.NetDevices{Enabled: yes},
 	}
+}
+
+// seccomp lists what a profile can name, and of its flags those that this machine's kernel knows: the one part of the document that depends on the machine.
+func seccomp() *features.Seccomp {
+	_, bits := host.Seccomp()
+	var supported []specs.LinuxSeccompFlag
+	for _, f := range spec.SeccompFlags {
+		if bit := compile.SeccompFlag(f); bits&bit == bit {
+			supported = append(supported, f)
+		}
+	}
+	return &features.Seccomp{Enabled: new(true), Actions: texts(bpf.ActionNames), Operators: texts(spec.SeccompOperators), Archs: texts(bpf.ArchNames),
+		KnownFlags: texts(spec.SeccompFlags), SupportedFlags: texts(supported)}
+}
+
+func texts[T ~string](list []T) []string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = string(v)
+	}
+	return out
 }
 
 // names lists what a table of the specification's words knows.

@@ -140,6 +140,10 @@ func TestClaims(t *testing.T) {
 	lists := map[string][]string{
 		`{"hooks": {%q: [{"path": "/bin/true"}]}}`: f.Hooks, `{"linux": {"namespaces": [{"type": "mount"}, {"type": "user"}, {"type": %q, "path": "/x"}]}}`: f.Linux.Namespaces,
 		`{"process": {"capabilities": {"bounding": [%q]}}}`: f.Linux.Capabilities, `{"linux": {"memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0", "flags": [%q]}}}`: f.Linux.MemoryPolicy.Flags,
+		`{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "architectures": [%q]}}}`:                                                                                     f.Linux.Seccomp.Archs,
+		`{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "flags": [%q]}}}`:                                                                                             f.Linux.Seccomp.KnownFlags,
+		`{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x", "syscalls": [{"names": ["read"], "action": %q}]}}}`:                                     f.Linux.Seccomp.Actions,
+		`{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_LOG", "args": [{"index": 0, "value": 1, "op": %q}]}]}}}`: f.Linux.Seccomp.Operators,
 	}
 	for pattern, list := range lists {
 		if len(list) == 0 {
@@ -164,6 +168,9 @@ func TestClaims(t *testing.T) {
 		if o, err := spec.ParseMountOptions([]string{option}); err != nil || len(o.Data) > 0 {
 			t.Errorf("%s is no option of ours: %+v, %v", option, o, err)
 		}
+	}
+	if s := f.Linux.Seccomp; len(s.SupportedFlags) == 0 || slices.ContainsFunc(s.SupportedFlags, func(f string) bool { return !slices.Contains(s.KnownFlags, f) }) {
+		t.Errorf("supported flags %q", s.SupportedFlags)
 	}
 	if s := f.Linux.Seccomp; !is(s.Enabled) && len(s.Actions)+len(s.Operators)+len(s.Archs)+len(s.KnownFlags)+len(s.SupportedFlags) > 0 {
 		t.Error("parts of seccomp are claimed, and seccomp is not")
