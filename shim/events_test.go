@@ -28,6 +28,7 @@ type containerd struct {
 	t      *testing.T
 	path   string
 	server *ttrpc.Server
+	conns  *connections
 	served chan error
 
 	mu   sync.Mutex
@@ -51,11 +52,11 @@ func (c *containerd) up() {
 	c.server, err = ttrpc.NewServer()
 	must(c.t, err)
 	eventsttrpc.RegisterTTRPCEventsService(c.server, c)
-	c.served = make(chan error, 1)
-	go func() { c.served <- c.server.Serve(context.Background(), l) }()
+	c.conns, c.served = &connections{Listener: l}, make(chan error, 1)
+	go func() { c.served <- c.server.Serve(context.Background(), c.conns) }()
 }
 
-// down ends it: connections are cut, the socket is gone.
+// down ends it: connections are cut, the socket is gone. What comes after it is not in this life.
 func (c *containerd) down() {
 	if c.server == nil {
 		return
@@ -64,7 +65,35 @@ func (c *containerd) down() {
 	if err := <-c.served; !errors.Is(err, ttrpc.ErrServerClosed) {
 		c.t.Errorf("the events service ended: %v", err)
 	}
+	c.conns.cut()
 	c.server = nil
+}
+
+// connections knows those it has accepted: ttrpc's Server.Close only asks them to end, and one may still take a request after it. Those of a process
+// that has ended do not.
+type connections struct {
+	net.Listener
+	mu   sync.Mutex
+	list []*net.UnixConn
+}
+
+func (l *connections) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.list = append(l.list, c.(*net.UnixConn))
+	}
+	return c, err
+}
+
+// cut shuts all down, so that nothing more goes through them, either way. The server closes them when it notices, and may have done so.
+func (l *connections) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.list {
+		_, _ = c.CloseRead(), c.CloseWrite()
+	}
 }
 
 // Forward is the service.
@@ -152,7 +181,6 @@ func TestContainerdGoesAway(t *testing.T) {
 		c.up()
 		publish(5)
 		c.wait(n)
-		publish(0)
 		idle(q)
 		c.down()
 		publish(4)
@@ -195,11 +223,8 @@ func TestContainerdDiesInForward(t *testing.T) {
 		q.Publish(oom(i))
 	}
 	<-arrived
-	server := c.server
-	_ = server.Close() // Forward of event 2 is still in there, and will take it, but its answer goes nowhere
-	<-c.served
+	c.down() // Forward of event 2 is still in there, and will take it, but its answer goes nowhere
 	close(gone)
-	c.server = nil
 	c.wait(3)
 	c.up()
 	if got, want := numbers(t, c.wait(7)), []string{"0", "1", "2", "2", "3", "4", "5"}; !slices.Equal(got, want) {
