@@ -144,12 +144,20 @@ func (c *container) publish(e Event) { c.cfg.Events.Publish(e) }
 
 func (c *container) owner() IOOwner { return c.params.owner() }
 
-// watch posts the exit of p's child. It ends with the container even if the child cannot be killed.
+// flushLimit bounds how long a process's output may keep its exit back. A client that waits in read(2) has read it within microseconds; one that does not
+// read, or is gone, must not hold up an exit that somebody else waits for.
+const flushLimit = 100 * time.Millisecond
+
+// watch posts the exit of p's child, after its output: clients close their fifos when they hear of an exit. It ends with the container even if the child
+// cannot be killed.
 func (c *container) watch(p *proc) {
-	ch := p.child
+	ch, s := p.child, p.streams
 	go func() {
 		select {
 		case <-ch.Done():
+			ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
+			s.Flush(ctx)
+			cancel()
 			c.post(func() { c.exited(p) })
 		case <-c.gone:
 		}

@@ -179,8 +179,9 @@ func (h *fakeHandle) Delete(ctx context.Context) error {
 	return errors.Join(h.deleteGate.pass(ctx), h.deleteErr)
 }
 
-// fakeStreams counts; Drain hangs if told to.
+// fakeStreams counts; Drain hangs if told to, and Flush until unread is closed.
 type fakeStreams struct {
+	unread     gate
 	hang       bool
 	startedErr error
 
@@ -195,6 +196,7 @@ func (s *fakeStreams) Started(*os.File) error         { _ = s.add(&s.started); r
 func (s *fakeStreams) CloseStdin() error              { return s.add(&s.stdinClosed) }
 func (s *fakeStreams) Resize(width, hgt uint32) error { return s.add(&s.resized) }
 func (s *fakeStreams) Close() error                   { return s.add(&s.closed) }
+func (s *fakeStreams) Flush(ctx context.Context)      { _ = s.unread.pass(ctx) }
 func (s *fakeStreams) Drain(ctx context.Context) error {
 	_ = s.add(&s.drains)
 	if s.hang {

@@ -138,6 +138,40 @@ func TestDrainIsBounded(t *testing.T) {
 	})
 }
 
+// TestOutputBeforeExit: an exit is told when the client has read the output, or after flushLimit; of init and of an exec.
+func TestOutputBeforeExit(t *testing.T) {
+	for name, read := range map[string]time.Duration{"read in time": flushLimit / 2, "never read": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(w *world) {
+				unread := make(gate)
+				w.prep = func(s *fakeStreams) { s.unread = unread }
+				w.running("e")
+				began := time.Now()
+				time.AfterFunc(read, func() { close(unread) })
+				w.h.child("e").exit(3)
+				w.wantEvents("create c", "start c", "added e", "started e")
+				if s := w.status("e"); s != Running {
+					t.Errorf("status %s while output is unread", s)
+				}
+				_, err := w.Wait(w.t.Context(), "c", "e")
+				w.ok(err)
+				if d := time.Since(began); d != min(read, flushLimit) {
+					t.Errorf("the exec's exit was told after %s", d)
+				}
+				began = time.Now()
+				w.h.init.exit(0)
+				_, err = w.Wait(w.t.Context(), "c", "")
+				w.ok(err)
+				if d := time.Since(began); read < flushLimit && d != 0 || read > flushLimit && d != flushLimit {
+					t.Errorf("init's exit was told after %s", d)
+				}
+				w.end()
+				w.wantEvents("create c", "start c", "added e", "started e", "exit e 3", "exit c 0", "delete c 0")
+			})
+		})
+	}
+}
+
 func TestFailedInitStart(t *testing.T) {
 	bubble(t, func(w *world) {
 		w.create()

@@ -134,6 +134,8 @@ type Streams interface {
 	CloseStdin() error
 	// Resize sets the console's size; without a console it does nothing.
 	Resize(width, height uint32) error
+	// Flush waits until the client has read what was written so far, or ctx ends.
+	Flush(ctx context.Context)
 	// Drain waits until all output was passed on, or ctx ends.
 	Drain(ctx context.Context) error
 	// Close gives everything up at once. Idempotent.

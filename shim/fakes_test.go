@@ -137,5 +137,6 @@ func (fakeStreams) Files() [3]*os.File          { return [3]*os.File{} }
 func (fakeStreams) Started(*os.File) error      { return nil }
 func (fakeStreams) CloseStdin() error           { return nil }
 func (fakeStreams) Resize(uint32, uint32) error { return nil }
+func (fakeStreams) Flush(context.Context)       {}
 func (fakeStreams) Drain(context.Context) error { return nil }
 func (fakeStreams) Close() error                { return nil }

@@ -21,6 +21,7 @@ import (
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/ttrpc"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"example.io/shim/integration/daemon"
@@ -231,11 +232,15 @@ func ask[R any](r *raw, method string, q any) (*R, error) {
 	return askIn[R](ctx, r, method, q)
 }
 
+// askIn's error is the service's, by its class, or ttrpc's own or the context's as it is: ToNative would make an unknown error of those.
 func askIn[R any](ctx context.Context, r *raw, method string, q any) (*R, error) {
 	ctx = ttrpc.WithMetadata(ctx, ttrpc.MD{"containerd-namespace-ttrpc": {daemon.Namespace}})
 	a := new(R)
 	if err := r.client.Call(ctx, r.service, method, q, a); err != nil {
-		return nil, errgrpc.ToNative(err)
+		if _, answered := status.FromError(err); answered {
+			err = errgrpc.ToNative(err)
+		}
+		return nil, err
 	}
 	return a, nil
 }

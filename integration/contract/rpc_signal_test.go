@@ -132,7 +132,8 @@ func (r *raw) awaitFile(name string) {
 	}
 }
 
-// TestWaitRPC: it answers at once after the exit, and goes when its client does.
+// TestWaitRPC: it answers at once after the exit, and goes when its client does. A limit goes to the server too, which answers when it ends; the client has
+// mostly forgotten the request by then and says so ("received message on inactive stream"). That is ttrpc's way: every request is answered.
 func TestWaitRPC(t *testing.T) {
 	eachService(t, func(t *testing.T, d *daemon.Daemon, service string) {
 		r := newShim(t, d, service, "sleep", "1000")

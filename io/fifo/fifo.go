@@ -120,7 +120,15 @@ func openWriter(ctx context.Context, path string, limit time.Duration) (*Writer,
 	return w, nil
 }
 
-// Close closes both ends: the client reads what is left, then EOF. Idempotent.
+// End closes the end for writing: the client reads what is left, then EOF. Unread still knows what is left. Idempotent.
+func (w *Writer) End() error {
+	return nonblock.Close(w.File)
+}
+
+// Unread is how many bytes of what was written nobody has read yet; 0 after Close, and where there is no fifo. FIONREAD, pipe(7).
+func (w *Writer) Unread() int { return nonblock.Pending(w.hold) }
+
+// Close closes both ends. Idempotent.
 func (w *Writer) Close() error {
 	return nonblock.Close(w.File, w.hold)
 }

@@ -63,6 +63,20 @@ func (o *output) close() error {
 	return nonblock.Close(o.src, o.dst)
 }
 
+// end is close for a relay that has passed everything on: the client gets its EOF, and Flush can still see whether it has read what comes before that.
+func (o *output) end() error {
+	if o.fifo != nil {
+		return errors.Join(nonblock.Close(o.src), o.fifo.End())
+	}
+	return o.close()
+}
+
+// unread says that bytes are on their way to a fifo's reader, or wait for a relay. A splice takes them from the one pipe and puts them into the other
+// in one step, so that none is overlooked when the source is asked first.
+func (o *output) unread() bool {
+	return nonblock.Pending(o.src) > 0 || o.fifo != nil && o.fifo.Unread() > 0
+}
+
 // group counts relays down.
 type group struct {
 	n    atomic.Int32
@@ -147,14 +161,14 @@ func (s *Set) startable(master *os.File) error {
 func (s *Set) relayOutput(i int) {
 	o := &s.out[i]
 	s.outlive(names[1+i], o, func() error { return relay.Run(o.dst, o.src) }, func() error { return relay.Discard(o.src) })
-	s.note(&o.err, names[1+i], o.close())
+	s.note(&o.err, names[1+i], o.end())
 }
 
 // relayConsole ends when the last process has closed the terminal; the console stays open for Resize.
 func (s *Set) relayConsole() {
 	o := &s.out[0]
 	s.outlive("console", o, func() error { return s.console.Output(o.dst) }, func() error { return s.console.Output(nil) })
-	s.note(&o.err, "console", o.close())
+	s.note(&o.err, "console", o.end())
 }
 
 // outlive runs a relay so that a destination that fails does not stop the process that writes: a program must not die of SIGPIPE, or
@@ -244,6 +258,42 @@ func (s *Set) Drain(ctx context.Context) error {
 		errs = append(errs, s.logger.Wait(ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// While Flush waits it looks again after flushFirst, then after twice as long each time up to flushMost: nothing in the kernel tells that a pipe has become
+// empty. A reader that waits in read(2) takes its bytes within the first; a machine under load needs milliseconds to run it.
+const (
+	flushFirst = 50 * time.Microsecond
+	flushMost  = 2 * time.Millisecond
+)
+
+// Flush waits until the client has read from its fifos what has been written so far, or ctx ends. A client that has seen an exit may close its end and
+// lose what it has not read: containerd's Go library does that. Of a console it waits for the end. It is not for loggers, which read up to their EOF.
+func (s *Set) Flush(ctx context.Context) {
+	for pause := flushFirst; !s.flushed(); pause = min(2*pause, flushMost) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (s *Set) flushed() bool {
+	s.mu.Lock()
+	idle := s.closed || !s.started
+	s.mu.Unlock()
+	if idle {
+		return true
+	}
+	if s.terminal {
+		select { // the bytes between the master's read and the fifo's write are in neither
+		case <-s.outputs.done:
+		default:
+			return false
+		}
+	}
+	return !s.out[0].unread() && !s.out[1].unread()
 }
 
 // Close gives everything up at once: what was not passed on is lost. Only a logger that has not ended yet gets a bounded time to read

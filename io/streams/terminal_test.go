@@ -56,6 +56,10 @@ func TestTerminal(t *testing.T) {
 	if err := slave.Close(); err != nil {
 		t.Fatal(err)
 	}
+	done := flushing(t.Context(), s)
+	if !still(done) {
+		t.Error("Flush returned though nobody has read")
+	}
 	if got := stdout(); got != "shown" {
 		t.Errorf("got %q", got)
 	}

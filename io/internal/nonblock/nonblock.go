@@ -45,6 +45,21 @@ func Control(file *os.File, f func(fd int) error) error {
 	return ferr
 }
 
+// Pending is how many bytes can be read from a pipe, a fifo or a terminal; 0 of a file that is nil or closed. FIONREAD, pipe(7), by its other name, TIOCINQ.
+func Pending(file *os.File) (n int) {
+	if file == nil {
+		return 0
+	}
+	err := Control(file, func(fd int) (err error) {
+		n, err = unix.IoctlGetInt(fd, unix.TIOCINQ)
+		return err
+	})
+	if err != nil {
+		return 0 // closed: nobody can read anything from it
+	}
+	return n
+}
+
 // Await waits for done or for ctx to end, and says whether it was done; what is done counts even if ctx has ended too.
 func Await(ctx context.Context, done <-chan struct{}) bool {
 	select {
