@@ -36,6 +36,8 @@ type Daemon struct {
 const (
 	// endLimit bounds what a shim does between a Shutdown and its end; containerd gives a Shutdown 3 s.
 	endLimit = 2 * time.Second
+	// hangUpLimit bounds the wait for clients to close their connections, at the end. containerd does it within microseconds of an answer.
+	hangUpLimit = 200 * time.Millisecond
 	// trimAfter is when the memory of the start burst is given back: a container that lives longer than this is likely to live long.
 	trimAfter = 3 * time.Second
 	// burstMemory is how much the heap may hold before that: a start makes less garbage than a collection costs time.
@@ -64,9 +66,10 @@ func Serve(f Flags, d Daemon) error {
 	events := newQueue(f.Namespace, newForwarder(f, d.Run), log.L.Warnf)
 	done := make(chan struct{})
 	var once sync.Once
+	c := &clients{none: make(chan struct{}, 1)}
 	s := &service{namespace: f.Namespace, events: events, shutdown: func() { once.Do(func() { close(done) }) }}
 	s.m = process.New(process.Config{Runtime: d.Runtime, IO: d.IO, Events: events, Namespace: f.Namespace, Log: log.L.Warnf})
-	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(ttrpc.UnixSocketRequireSameUser()))
+	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(c))
 	if err != nil {
 		return fmt.Errorf("make the server: %w", err)
 	}
@@ -80,7 +83,7 @@ func Serve(f Flags, d Daemon) error {
 		return fmt.Errorf("serve: %w", err)
 	case <-done:
 	}
-	end(f, server, events)
+	end(f, events, c)
 	return nil
 }
 
@@ -93,15 +96,70 @@ func trim(more func()) {
 	more()
 }
 
-// end takes the socket away before the shim is deaf: a new task of the same name starts a new shim. Then it delivers what is left.
-func end(f Flags, server *ttrpc.Server, events *queue) {
+// end takes the socket away before the shim is deaf: a new task of the same name starts a new shim. Then it delivers what is left, and
+// waits for its clients: containerd closes its connection when its Shutdown is answered.
+func end(f Flags, events *queue, c *clients) {
 	if err := os.Remove(f.Socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		log.L.Warnf("remove the socket: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
 	defer cancel()
 	events.drain(ctx)
-	_ = server.Shutdown(ctx) // the answer to the Shutdown goes out; who stays connected is cut off by our end
+	c.hangUp()
+}
+
+// clients lets our own user in, and counts connections.
+type clients struct {
+	mu   sync.Mutex
+	n    int
+	none chan struct{} // told when n falls to 0
+}
+
+// Handshake implements ttrpc.Handshaker.
+func (l *clients) Handshake(ctx context.Context, c net.Conn) (net.Conn, any, error) {
+	c, user, err := ttrpc.UnixSocketRequireSameUser().Handshake(ctx, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	l.add(1)
+	return &counted{Conn: c, l: l}, user, nil
+}
+
+func (l *clients) add(k int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.n += k; l.n == 0 {
+		select {
+		case l.none <- struct{}{}:
+		default:
+		}
+	}
+	return l.n
+}
+
+// hangUp waits until nobody is connected any more, for hangUpLimit at most. To end sooner would cost a client the answer to its Shutdown: ttrpc's
+// Server.Shutdown closes a connection whose request it has not counted yet, and a ttrpc client that reads an answer and the end at once may report the end.
+func (l *clients) hangUp() {
+	t := time.NewTimer(hangUpLimit)
+	defer t.Stop()
+	for l.add(0) > 0 {
+		select {
+		case <-l.none:
+		case <-t.C:
+			return
+		}
+	}
+}
+
+type counted struct {
+	net.Conn
+	l    *clients
+	once sync.Once
+}
+
+func (c *counted) Close() error {
+	c.once.Do(func() { c.l.add(-1) })
+	return c.Conn.Close()
 }
 
 // inheritedListener is the socket that `start` made.

@@ -73,10 +73,7 @@ func (d *daemon) end() {
 		return
 	}
 	d.ended = true
-	err := d.client.Call(context.Background(), taskServices[0], "Shutdown", &taskapi.ShutdownRequest{}, &emptypb.Empty{})
-	if err != nil && !errors.Is(err, ttrpc.ErrClosed) { // ttrpc's server may cut us off before the answer, which containerd knows of
-		d.t.Errorf("Shutdown: %v", err)
-	}
+	d.call("Shutdown", &taskapi.ShutdownRequest{}, &emptypb.Empty{}) // it is answered before the end
 	must(d.t, d.client.Close())
 	var ws unix.WaitStatus
 	if _, err := unix.Wait4(d.pid, &ws, 0, nil); err != nil || !ws.Exited() || ws.ExitStatus() != 0 {
@@ -250,6 +247,9 @@ func TestShimCgroup(t *testing.T) {
 		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if f[1] == "" && strings.Count(d.proc("cgroup"), "\n") > 1 {
 			continue // the unified hierarchy beside v1's has no controllers
+		}
+		if _, err := os.Stat(filepath.Join(cgroupMounts, strings.TrimPrefix(f[1], "name="))); f[1] != "" && err != nil {
+			continue // mounted elsewhere: not the machine's, but some program's own
 		}
 		hierarchies++
 		if strings.HasSuffix(f[2], "/"+name+"/sub") {
