@@ -22,6 +22,22 @@ var unified = func() bool {
 // limitFile is the limit of memory as a container sees it.
 var limitFile = map[bool]string{false: "/sys/fs/cgroup/memory/memory.limit_in_bytes", true: "/sys/fs/cgroup/memory.max"}[unified]
 
+// ownCaps is the line with our effective capabilities in /proc/PID/status: a privileged container has them all.
+func ownCaps(t *testing.T) string {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if strings.HasPrefix(line, "CapEff:") {
+			return line
+		}
+	}
+	t.Fatal("no CapEff")
+	return ""
+}
+
 // usage is what the tests look at in containerd's message of either version.
 type usage struct{ memory, limit, pids, cpu uint64 }
 
