@@ -1,7 +1,8 @@
 # Every target is a line or two; what needs more stands in integration/. `make help` lists them.
 SHELL   := /bin/bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-GOFLAGS_BUILD := -trimpath -buildvcs=false -tags no_grpc -ldflags "-s -w -X main.version=$(VERSION)"
+COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+GOFLAGS_BUILD := -trimpath -buildvcs=false -tags no_grpc -ldflags "-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)"
 
 .PHONY: help build setup demo test test-unit test-integration lint bench stress clean
 
@@ -10,6 +11,7 @@ help: ## list the targets
 
 build: ## build every binary into bin/, static and reproducible
 	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o bin/containerd-shim-shim-v2 ./cmd/shim-v2
+	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o bin/shimrun ./cmd/shimrun
 
 setup: ## install what the tests need by apt, and build containerd 2.x from its module
 	integration/setup/setup.sh packages containerd2
