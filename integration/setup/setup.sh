@@ -12,6 +12,8 @@ packages() {
 	done
 	# Another busybox is linked dynamically: the tests put it alone into a root.
 	if ! dpkg -s busybox-static >/dev/null 2>&1; then missing+=(busybox-static); fi
+	# libseccomp's answers are compared with ours.
+	if ! dpkg -s python3-seccomp >/dev/null 2>&1; then missing+=(python3-seccomp); fi
 	[ ${#missing[@]} = 0 ] && return
 	echo "installing ${missing[*]}"
 	# No service may be started for a package: the tests start their own containerd.

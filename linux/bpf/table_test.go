@@ -29,7 +29,7 @@ var (
 		"rt_tgsigqueueinfo": 536, "recvmmsg": 537, "sendmmsg": 538, "process_vm_readv": 539, "process_vm_writev": 540, "setsockopt": 541, "getsockopt": 542,
 		"io_setup": 543, "io_submit": 544, "execveat": 545, "preadv2": 546, "pwritev2": 547,
 	}
-	x32Lacks = []string{"_sysctl", "create_module", "epoll_ctl_old", "epoll_wait_old", "get_kernel_syms", "get_thread_area", "nfsservctl", "query_module",
+	x32Lacks = []string{"_sysctl", "create_module", "epoll_ctl_old", "epoll_wait_old", "get_kernel_syms", "get_thread_area", "map_shadow_stack", "nfsservctl", "query_module",
 		"set_thread_area", "uselib", "vserver"}
 )
 
