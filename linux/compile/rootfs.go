@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -184,10 +185,10 @@ func shorten(data string) (dir, short string) {
 	opts := strings.Split(data, ",")
 	for i, o := range opts {
 		list, ok := strings.CutPrefix(o, "lowerdir=")
-		if !ok || strings.Contains(list, `\`) {
+		layers := strings.Split(list, ":")
+		if !ok || strings.Contains(list, `\`) || slices.ContainsFunc(layers, func(l string) bool { return !path.IsAbs(l) }) {
 			continue
 		}
-		layers := strings.Split(list, ":")
 		dir = path.Dir(layers[0])
 		for _, l := range layers {
 			for dir != "/" && !strings.HasPrefix(l, dir+"/") {

@@ -15,22 +15,6 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// standIn mounts a cgroup hierarchy without controllers in the place of resctrl, which needs a processor that has it: there too a folder that is made is a
-// group with a file tasks, "0" is the writer, and a group with processes cannot be removed. It has no schemata; see resctrlFiles.
-func standIn(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := unix.Mount("resctrl", dir, "cgroup", 0, fmt.Sprintf("none,name=shim-resctrl-%d", os.Getpid())); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := retryBusy(func() error { return unix.Unmount(dir, 0) }); err != nil { // a dead process is in its group for a moment
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 // resctrlFiles makes a folder that looks like resctrl with the class of service gold.
 func resctrlFiles(t *testing.T) string {
 	t.Helper()
@@ -51,6 +35,9 @@ func hasGroup(dir string) bool {
 
 // TestIntelRdt: init and further processes are born in the groups; those of the container's own go with it, one with a closID stays.
 func TestIntelRdt(t *testing.T) {
+	if !alone(t) {
+		return
+	}
 	for name, c := range map[string]struct {
 		rdt    specs.LinuxIntelRdt
 		there  []string // before
@@ -69,13 +56,6 @@ func TestIntelRdt(t *testing.T) {
 			deps.Facts.Resctrl = standIn(t)
 			for _, d := range c.there {
 				mkdirs(t, deps.Facts.Resctrl, d)
-				t.Cleanup(func() { // the mount cannot go before its groups
-					for ; d != "."; d = filepath.Dir(d) {
-						if err := unix.Rmdir(filepath.Join(deps.Facts.Resctrl, d)); err != nil {
-							t.Error(err)
-						}
-					}
-				})
 			}
 			t.Run("life", func(t *testing.T) {
 				box := sleeping(t, deps, func(s *specs.Spec) {
@@ -113,6 +93,9 @@ func TestIntelRdt(t *testing.T) {
 
 // TestIntelRdtCrash: what a killed shim left is removed by another process.
 func TestIntelRdtCrash(t *testing.T) {
+	if !alone(t) {
+		return
+	}
 	deps := newDeps(t)
 	deps.Facts.Resctrl = standIn(t)
 	box := sleeping(t, deps, func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} })
@@ -143,6 +126,10 @@ func TestIntelRdtSchemata(t *testing.T) {
 
 // TestIntelRdtRefused: each rule of the specification's by its name.
 func TestIntelRdtRefused(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	probed := newDeps(t) // before the hierarchy is mounted
 	files, groups := resctrlFiles(t), standIn(t)
 	for name, c := range map[string]struct {
 		resctrl string
@@ -158,11 +145,11 @@ func TestIntelRdtRefused(t *testing.T) {
 		"no monitoring":   {groups, specs.LinuxIntelRdt{EnableMonitoring: true}, "(/linux/intelRdt/enableMonitoring): mkdirat: "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			deps := newDeps(t)
+			deps := *probed
 			deps.Facts.Resctrl = c.resctrl
 			bundle := newBundle(t, func(s *specs.Spec) { s.Linux.IntelRdt = &c.rdt })
 			before := takeTrace(t, bundle)
-			_, err := Create(t.Context(), deps, request(bundle))
+			_, err := Create(t.Context(), &deps, request(bundle))
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %s", err, c.want)
 			}
@@ -176,13 +163,13 @@ func TestIntelRdtRefused(t *testing.T) {
 		})
 	}
 	t.Run("somebody else's", func(t *testing.T) {
-		deps := newDeps(t)
+		deps := *probed
 		deps.Facts.Resctrl = groups
 		bundle := newBundle(t, func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} })
 		dir := filepath.Join(groups, filepath.Base(bundle))
 		mkdirs(t, groups, filepath.Base(bundle))
 		defer unix.Rmdir(dir)
-		if _, err := Create(t.Context(), deps, request(bundle)); !errors.Is(err, errdefs.ErrFailedPrecondition) || !hasGroup(dir) {
+		if _, err := Create(t.Context(), &deps, request(bundle)); !errors.Is(err, errdefs.ErrFailedPrecondition) || !hasGroup(dir) {
 			t.Errorf("got %v, and the group is there: %v", err, hasGroup(dir))
 		}
 	})

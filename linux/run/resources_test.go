@@ -21,16 +21,7 @@ import (
 // moreControllers mounts, until the test ends, the controllers that this machine has and nobody has mounted.
 func moreControllers(t *testing.T, deps *Deps, names ...string) {
 	t.Helper()
-	dir := t.TempDir()
-	if err := unix.Mount("cgroup", dir, "cgroup", 0, strings.Join(names, ",")); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = os.Remove(filepath.Join(dir, "shim-run-test")) // the parent of what the tests make
-		if err := retryBusy(func() error { return unix.Unmount(dir, 0) }); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := mountHierarchy(t, strings.Join(names, ","))
 	f := &deps.Facts.Cgroup
 	f.Hierarchies = append(slices.Clone(f.Hierarchies), facts.Hierarchy{Controllers: names, Mount: dir, Root: "/", Own: "/"})
 }
@@ -63,11 +54,14 @@ func blockDevice(t *testing.T) (major, minor int64) {
 
 // TestResourcesV1 sets every resource that cgroup v1 has, and reads the kernel's files.
 func TestResourcesV1(t *testing.T) {
+	if !alone(t) {
+		return
+	}
 	deps := newDeps(t)
 	if deps.Facts.Cgroup.Version != 1 {
 		return // the files of v2 are package cgroup's to test
 	}
-	moreControllers(t, deps, "net_cls", "net_prio", "hugetlb")
+	moreControllers(t, deps, "net_cls", "net_prio", "hugetlb") // in the order in which the kernel names them
 	major, minor := blockDevice(t)
 	disk := specs.LinuxBlockIODevice{Major: major, Minor: minor}
 	rate := func(n uint64) []specs.LinuxThrottleDevice {

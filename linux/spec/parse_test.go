@@ -105,7 +105,9 @@ func FuzzValidate(f *testing.F) {
 		s, err := Parse(data)
 		check(err)
 		if err == nil {
-			check(Validate(s, Options{CgroupVersion: 1}))
+			for version := range 3 {
+				check(Validate(s, Options{CgroupVersion: version}))
+			}
 		}
 		if ps, err := ParseProcess(data); err == nil {
 			check(ValidateProcess(ps, Options{}))
