@@ -49,7 +49,9 @@ const (
 )
 
 // Serve is the daemon: it answers the Task service until a Shutdown.
-func Serve(f Flags, d Daemon) error {
+func Serve(f Flags, d Daemon) error { return serve(f, d, inheritedListener) }
+
+func serve(f Flags, d Daemon, listener func() (net.Listener, error)) error {
 	openLog(f)
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(-1)
@@ -59,7 +61,7 @@ func Serve(f Flags, d Daemon) error {
 		return err
 	}
 	handleSignals()
-	l, err := inheritedListener()
+	l, err := listener()
 	if err != nil {
 		return err
 	}
@@ -67,7 +69,7 @@ func Serve(f Flags, d Daemon) error {
 	done := make(chan struct{})
 	var once sync.Once
 	c := &clients{none: make(chan struct{}, 1)}
-	s := &service{namespace: f.Namespace, events: events, shutdown: func() { once.Do(func() { close(done) }) }}
+	s := &service{namespace: f.Namespace, events: events, shutdown: func() { once.Do(func() { disappear(f); close(done) }) }}
 	s.m = process.New(process.Config{Runtime: d.Runtime, IO: d.IO, Events: events, Namespace: f.Namespace, Log: log.L.Warnf})
 	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(c))
 	if err != nil {
@@ -83,7 +85,7 @@ func Serve(f Flags, d Daemon) error {
 		return fmt.Errorf("serve: %w", err)
 	case <-done:
 	}
-	end(f, events, c)
+	end(events, c)
 	return nil
 }
 
@@ -96,12 +98,18 @@ func trim(more func()) {
 	more()
 }
 
-// end takes the socket away before the shim is deaf: a new task of the same name starts a new shim. Then it delivers what is left, and
-// waits for its clients: containerd closes its connection when its Shutdown is answered.
-func end(f Flags, events *queue, c *clients) {
-	if err := os.Remove(f.Socket); err != nil && !errors.Is(err, os.ErrNotExist) {
-		log.L.Warnf("remove the socket: %v", err)
+// disappear takes the socket away before a Shutdown is answered: a new task of the same name starts a new shim, and the `delete` that containerd executes
+// once it has the answer finds nothing to do. The file with the socket's address goes first: a new shim writes its own once the socket is free.
+func disappear(f Flags) {
+	for _, file := range []string{addressFile, f.Socket} {
+		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+			log.L.Warnf("remove the socket: %v", err)
+		}
 	}
+}
+
+// end delivers what is left, and waits for the clients: containerd closes its connection when its Shutdown is answered.
+func end(events *queue, c *clients) {
 	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
 	defer cancel()
 	events.drain(ctx)

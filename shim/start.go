@@ -33,36 +33,47 @@ const (
 
 // Start is the command `start`: it makes the socket, starts the daemon with it, and answers the address. Its working directory is the bundle.
 func Start(f Flags, s Starter) error {
-	if err := f.require("start", "namespace", "address"); err != nil {
-		return err
-	}
-	boot, err := readBootstrap(s.Stdin, f)
+	b, err := begin(f, s.Stdin)
 	if err != nil {
 		return err
 	}
-	// Options that are wrong fail here, before a daemon is there for them.
-	opts, err := parseOptions(boot.options)
-	if err != nil {
-		return err
-	}
-	path, err := socketPath(boot.socketDir, f)
-	if err != nil {
-		return err
-	}
-	// Before the daemon is there: nobody would end one that is up when this fails.
-	if err := writeAside(addressFile, address(path)); err != nil {
-		return err
-	}
-	l, reused, err := listen(path)
-	if err != nil {
-		return err
-	}
-	if !reused {
-		if err := startDaemon(f, s, boot, opts, path, l); err != nil {
-			return errors.Join(err, os.Remove(path))
+	if !b.reused {
+		if err := startDaemon(f, s, b); err != nil {
+			return errors.Join(err, os.Remove(b.path))
 		}
 	}
-	return boot.answer(s.Stdout, address(path))
+	return b.boot.answer(s.Stdout, address(b.path))
+}
+
+// begun is what both ways to start a daemon do first.
+type begun struct {
+	boot   bootstrap
+	opts   process.Options
+	path   string // the socket's
+	l      *net.UnixListener
+	reused bool // a living shim has the socket
+}
+
+func begin(f Flags, stdin io.Reader) (b begun, err error) {
+	if err := f.require("start", "namespace", "address"); err != nil {
+		return b, err
+	}
+	if b.boot, err = readBootstrap(stdin, f); err != nil {
+		return b, err
+	}
+	// Options that are wrong fail here, before a daemon is there for them.
+	if b.opts, err = parseOptions(b.boot.options); err != nil {
+		return b, err
+	}
+	if b.path, err = socketPath(b.boot.socketDir, f); err != nil {
+		return b, err
+	}
+	// Before the daemon is there: nobody would end one that is up when this fails.
+	if err := writeAside(addressFile, address(b.path)); err != nil {
+		return b, err
+	}
+	b.l, b.reused, err = listen(b.path)
+	return b, err
 }
 
 // writeAside writes a file whole or not at all.
@@ -77,9 +88,9 @@ func writeAside(name, text string) error {
 	return nil
 }
 
-func startDaemon(f Flags, s Starter, boot bootstrap, opts process.Options, socket string, l *net.UnixListener) error {
-	defer func() { _ = l.Close() }()
-	file, err := l.File()
+func startDaemon(f Flags, s Starter, b begun) error {
+	defer func() { _ = b.l.Close() }()
+	file, err := b.l.File()
 	if err != nil {
 		return fmt.Errorf("pass the socket on: %w", err)
 	}
@@ -90,20 +101,20 @@ func startDaemon(f Flags, s Starter, boot bootstrap, opts process.Options, socke
 	}
 	defer func() { _ = keep.Close() }()
 	cmd := exec.Command(program)
-	cmd.Args = []string{"containerd-shim-shim-v2", "-namespace", f.Namespace, "-id", f.ID, "-address", f.Address, "-publish-binary", f.PublishBinary, "-socket", socket}
+	cmd.Args = []string{"containerd-shim-shim-v2", "-namespace", f.Namespace, "-id", f.ID, "-address", f.Address, "-publish-binary", f.PublishBinary, "-socket", b.path}
 	if f.Debug {
 		cmd.Args = append(cmd.Args, "-debug")
 	}
 	cmd.Env = os.Environ()
-	if boot.ttrpc != "" {
-		cmd.Env = append(cmd.Env, envTTRPC+"="+boot.ttrpc)
+	if b.boot.ttrpc != "" {
+		cmd.Env = append(cmd.Env, envTTRPC+"="+b.boot.ttrpc)
 	}
 	cmd.ExtraFiles = []*os.File{file}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the daemon: %w", err)
 	}
-	if err := place(cmd.Process.Pid, opts); err != nil {
+	if err := place(cmd.Process.Pid, b.opts); err != nil {
 		return errors.Join(err, stopDaemon(cmd))
 	}
 	return cmd.Process.Release()

@@ -27,6 +27,7 @@ import (
 	"example.io/shim/io/logger"
 	"example.io/shim/io/streams"
 	"example.io/shim/linux/children"
+	"example.io/shim/linux/entry"
 	"example.io/shim/linux/features"
 	"example.io/shim/linux/host"
 	"example.io/shim/linux/run"
@@ -70,6 +71,8 @@ func dispatch(args []string) error {
 	switch f.Action {
 	case "start":
 		return shim.Start(f, shim.Starter{Program: self.ReadOnly, Stdin: os.Stdin, Stdout: os.Stdout})
+	case "serve": // the program's entry made this of `start`
+		return serveStarted(f)
 	case "delete":
 		return shim.Delete(f, os.Stdout, cleanup)
 	case "features":
@@ -83,15 +86,30 @@ func dispatch(args []string) error {
 	return fmt.Errorf("unknown action %q: %w", f.Action, errdefs.ErrInvalidArgument)
 }
 
-// serve is the daemon.
-func serve(f shim.Flags) error {
-	return shim.Serve(f, shim.Daemon{
+// serve is the daemon that was started by `start`.
+func serve(f shim.Flags) error { return shim.Serve(f, daemon()) }
+
+// serveStarted is the daemon that does the work of `start`. Until it has answered, an error is told to who executed `start`; then to the log.
+func serveStarted(f shim.Flags) error {
+	unix.CloseOnExec(entry.WordFD)
+	word := os.NewFile(entry.WordFD, "the word to who executed start")
+	err := shim.ServeStarted(f, shim.Caller{Stdin: os.Stdin, Stdout: os.Stdout, Word: word}, daemon())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		_, _ = word.Write([]byte{1}) // it fails once the word was given
+		os.Exit(1)
+	}
+	return nil
+}
+
+func daemon() shim.Daemon {
+	return shim.Daemon{
 		Runtime: newRuntime(),
 		IO:      stdio{streams.Opener{Launch: logger.Launch{Start: children.StartCommand, Wait: children.WaitCommand}}},
 		Prepare: prepare,
 		Trim:    self.DropText,
 		Run:     runCommand,
-	})
+	}
 }
 
 // commName is what the process is called in lists: it was executed by a descriptor's path, whose name says nothing.

@@ -20,6 +20,7 @@ import (
 // settings are the command line.
 type settings struct {
 	rounds, idle, pairs   int
+	before                string
 	probe, quiet          time.Duration
 	containerd            int
 	only, names           string
@@ -47,9 +48,16 @@ func main() {
 	flag.StringVar(&s.runcShim, "runc-shim", first(cached("containerd-shim-runc-v2"), "/usr/bin/containerd-shim-runc-v2"), "containerd's shim")
 	flag.StringVar(&s.runc, "runc", first(cached("runc"), "runc"), "runc's program")
 	flag.StringVar(&s.crun, "crun", first(cached("crun"), "crun"), "crun's program")
+	flag.StringVar(&s.before, "before", "", "another build of ours, to compare with: the path of its binary")
 	flag.Parse()
 	if *quick {
-		s.rounds, s.pairs, s.idle, s.probe, s.quiet = 8, 2, 20, 5*time.Second, 3*time.Second
+		given := map[string]bool{}
+		flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
+		for name, value := range map[string]string{"rounds": "8", "pairs": "2", "idle": "20", "probe": "5s", "quiet": "3s"} {
+			if !given[name] {
+				_ = flag.Set(name, value) // a flag of ours with a value of ours
+			}
+		}
 	}
 	if err := run(s, *fromRaw); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -29,8 +29,10 @@ type peer struct {
 const (
 	ours = "ours"
 	null = "null shim"
-	runc = "runc"
-	crun = "crun"
+	// before is another build of ours.
+	before = "before"
+	runc   = "runc"
+	crun   = "crun"
 )
 
 // peers in the order of every round.
@@ -49,6 +51,10 @@ func peers(s settings) ([]peer, error) {
 		{runc, s.runcShim, &runcopts.Options{BinaryName: s.runc}, s.runcShim},
 		{crun, s.runcShim, &runcopts.Options{BinaryName: s.crun}, s.runcShim},
 		{null, nullshim, nil, nullshim},
+	}
+	if s.before != "" {
+		s.names += "," + before
+		all = slices.Insert(all, 1, peer{before, s.before, nil, s.before})
 	}
 	return slices.DeleteFunc(all, func(p peer) bool { return !slices.Contains(strings.Split(s.names, ","), p.name) }), nil
 }

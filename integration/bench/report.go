@@ -26,7 +26,7 @@ var groups = []struct {
 }
 
 // peerOrder is the order of columns; a figure that a peer has not got is empty.
-var peerOrder = []string{ours, runc, crun, null, bare}
+var peerOrder = []string{ours, before, runc, crun, null, bare}
 
 func median(list []float64) float64 { return quantile(list, 0.5) }
 

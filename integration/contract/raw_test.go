@@ -132,7 +132,9 @@ func shimLives(pid int) bool {
 		return false
 	}
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err == nil && !strings.Contains(string(stat), ") Z ")
+	// Of a process that is killed, the first thread may be dead before the others, which hold the socket.
+	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return err == nil && (!strings.Contains(string(stat), ") Z ") || len(threads) > 1)
 }
 
 func (r *raw) ok(err error) {

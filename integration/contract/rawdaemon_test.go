@@ -76,7 +76,7 @@ func TestLog(t *testing.T) {
 			r.ok(syscall.Kill(r.pid, syscall.SIGUSR1))
 			log.until("=== goroutines ===")
 			log.until("=== end ===")
-			if !bytes.Contains(log.data, []byte("shim.Serve(")) {
+			if !bytes.Contains(log.data, []byte("shim.serve(")) {
 				t.Errorf("goroutines: %s", log.data)
 			}
 			r.ok(log.file.Close()) // containerd restarts: the shim gets no SIGPIPE

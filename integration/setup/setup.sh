@@ -7,7 +7,7 @@ bin=$top/.cache/bin
 
 packages() {
 	local missing=() pair
-	for pair in containerd=containerd runc=runc crun=crun busybox=busybox-static script=bsdutils; do
+	for pair in containerd=containerd runc=runc crun=crun busybox=busybox-static script=bsdutils strace=strace; do
 		command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
 	done
 	# Another busybox is linked dynamically: the tests put it alone into a root.
