@@ -151,7 +151,7 @@ func TestImports(t *testing.T) {
 				}
 			}
 			for folder := range assemblyAt {
-				if p := g[module+"/"+folder]; p == nil || len(p.SFiles) == 0 {
+				if p := g[module+"/"+folder]; p == nil || len(p.SFiles) == 0 && (folder != "linux/entry" || arch == "amd64") {
 					t.Errorf("%s has no assembly: take it off the list", folder)
 				}
 			}
