@@ -301,7 +301,7 @@ func (r *raw) remove(execID string) *taskapi.DeleteResponse {
 // shutdown ends the shim and waits until it is gone.
 func (r *raw) shutdown() {
 	r.t.Helper()
-	// Like containerd, take a closed connection for the answer: the shim may be gone before it is through.
+	// Like containerd, take a closed connection for the answer: a client of ttrpc that reads both at once may tell of the end only.
 	if err := r.errOf("Shutdown", &taskapi.ShutdownRequest{ID: r.id}); !errors.Is(err, ttrpc.ErrClosed) {
 		r.ok(err)
 	}
