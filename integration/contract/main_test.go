@@ -25,12 +25,13 @@ import (
 
 var daemons []*daemon.Daemon
 
-// shimNames are the commands of which no process may be left.
-var shimNames = []string{"containerd-shim", "sleep", "busybox"}
-
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if err := trace.Own(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	before := look()
 	for _, v := range daemon.Versions() {
 		d, err := daemon.Start(v)
@@ -57,7 +58,7 @@ func run(m *testing.M) int {
 	return code
 }
 
-func look() trace.Trace { return trace.Take(shimNames) }
+func look() trace.Trace { return trace.Take(daemon.Namespace) }
 
 // each runs f under every containerd, and checks that nothing is left behind.
 func each(t *testing.T, f func(t *testing.T, d *daemon.Daemon)) {

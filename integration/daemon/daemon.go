@@ -18,8 +18,8 @@ import (
 	"example.io/shim/integration/trace"
 )
 
-// Namespace is containerd's namespace of all tests.
-const Namespace = "shim-test"
+// Namespace is containerd's namespace of all tests of this program, and the name of their parent cgroup.
+var Namespace = fmt.Sprint("shim-test-", os.Getpid())
 
 // Runtime is the runtime under test.
 const Runtime = "io.example.shim.v2"

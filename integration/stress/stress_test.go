@@ -33,9 +33,13 @@ const (
 	limit  = 60 * time.Second // for one container or exec
 )
 
-func look() trace.Trace { return trace.Take([]string{"containerd-shim", "sleep"}) }
+func look() trace.Trace { return trace.Take(daemon.Namespace) }
 
 func TestMain(m *testing.M) {
+	if err := trace.Own(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	if os.Getenv("STRESS") != "" {
 		counts.runs, counts.execs, counts.ooms = 2000, 5000, 200
 	}

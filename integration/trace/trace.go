@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -17,23 +17,27 @@ type Trace map[string][]string
 // kinds in the order of messages.
 var kinds = []string{"processes", "mounts", "cgroups", "sockets", "files"}
 
-// SharedCgroup is the parent of all test containers' cgroups. Like those of other runtimes it stays: the next container uses it.
-const SharedCgroup = "shim-test"
-
-// Take looks at the machine: all mounts and cgroups, the sockets of shims, the processes of which one of names is the command, and the
-// files below dirs.
-func Take(names []string, dirs ...string) Trace {
+// Take looks at what is this program's: the mounts of its mount namespace, the cgroups below the one of its containerd namespace, the sockets of shims, its
+// descendants, and the files below dirs. Others may run the same tests at the same time: see Own.
+func Take(namespace string, dirs ...string) Trace {
 	t := Trace{}
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	for line := range strings.Lines(string(mounts)) {
 		t["mounts"] = append(t["mounts"], strings.Fields(line)[4])
 	}
-	walk("/sys/fs/cgroup", func(path string, d fs.DirEntry) {
-		if d.IsDir() && d.Name() != SharedCgroup {
-			t["cgroups"] = append(t["cgroups"], path)
+	// The namespace's own cgroup stays, like with other runtimes: the next container uses it. So does one in it of the same name, a shim's own: nobody can
+	// remove the cgroup that it is in.
+	for _, pattern := range []string{"/sys/fs/cgroup/*/", "/sys/fs/cgroup/"} {
+		tops, _ := filepath.Glob(pattern + namespace)
+		for _, top := range tops {
+			walk(top, func(path string, d fs.DirEntry) {
+				if d.IsDir() && d.Name() != namespace {
+					t["cgroups"] = append(t["cgroups"], path)
+				}
+			})
 		}
-	})
-	walk("/run/containerd/s", func(path string, d fs.DirEntry) {
+	}
+	walk(sockets, func(path string, d fs.DirEntry) {
 		if !d.IsDir() {
 			t["sockets"] = append(t["sockets"], path)
 		}
@@ -41,16 +45,34 @@ func Take(names []string, dirs ...string) Trace {
 	for _, dir := range dirs {
 		walk(dir, func(path string, _ fs.DirEntry) { t["files"] = append(t["files"], path) })
 	}
-	comms, _ := filepath.Glob("/proc/[0-9]*/comm")
-	for _, path := range comms {
-		data, _ := os.ReadFile(path)
-		stat, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "stat"))
-		zombie := strings.Contains(string(stat), ") Z ") // its parent's to reap, which is not us
-		if slices.Contains(names, strings.TrimSpace(string(data))) && !zombie {
-			t["processes"] = append(t["processes"], filepath.Base(filepath.Dir(path)))
+	t["processes"] = descendants()
+	return t
+}
+
+// descendants are the living processes below this one, as "pid name", without the containerds: a restart is a new process. Zombies are their parent's to reap.
+func descendants() (list []string) {
+	children, names := map[string][]string{}, map[string]string{}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		data, _ := os.ReadFile(path) // "pid (name) state parent …"; the process may be gone
+		pid, rest, _ := strings.Cut(string(data), " (")
+		end := strings.LastIndex(rest, ") ")
+		if end < 0 {
+			continue
+		}
+		f := strings.Fields(rest[end+2:])
+		children[f[1]] = append(children[f[1]], pid)
+		if f[0] != "Z" {
+			names[pid] = rest[:end]
 		}
 	}
-	return t
+	for todo := children[strconv.Itoa(os.Getpid())]; len(todo) > 0; todo = todo[1:] {
+		todo = append(todo, children[todo[0]]...)
+		if name, lives := names[todo[0]]; lives && name != "containerd" && name != "containerd2" {
+			list = append(list, todo[0]+" "+name)
+		}
+	}
+	return list
 }
 
 func walk(dir string, f func(string, fs.DirEntry)) {
