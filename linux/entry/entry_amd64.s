@@ -6,7 +6,6 @@
 #define SYS_clone 56
 #define SYS_execve 59
 #define SYS_fcntl 72
-#define SYS_setsid 112
 #define SYS_clock_gettime 228
 #define SYS_exit_group 231
 #define SYS_openat 257
@@ -122,8 +121,6 @@ exit:
 	JMP exit
 
 child:
-	MOVQ $SYS_setsid, AX
-	SYSCALL
 	MOVQ $SYS_dup3, AX // without O_CLOEXEC
 	MOVQ R15, DI
 	MOVQ $WORD_FD, SI
