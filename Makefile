@@ -1,17 +1,22 @@
 # Every target is a line or two; what needs more stands in integration/. `make help` lists them.
 SHELL   := /bin/bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-# The program's entry is our own (linux/entry), on amd64.
+COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+# The shim's entry is our own (linux/entry), on amd64.
 ENTRY   := $(if $(filter amd64,$(shell go env GOARCH)),-E=example.io/shim/linux/entry.entry)
-GOFLAGS_BUILD := -trimpath -buildvcs=false -tags no_grpc -ldflags "-s -w -X main.version=$(VERSION) $(ENTRY)"
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags no_grpc
 
-.PHONY: help build setup demo test test-unit test-integration lint bench stress clean
+MODES ?= all
+
+.PHONY: help build setup demo test test-unit test-integration test-vm test-vm-short lint bench stress clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 build: ## build every binary into bin/, static and reproducible
-	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o bin/containerd-shim-shim-v2 ./cmd/shim-v2
+	$(GO_BUILD) -ldflags "$(LDFLAGS) $(ENTRY)" -o bin/containerd-shim-shim-v2 ./cmd/shim-v2
+	$(GO_BUILD) -ldflags "$(LDFLAGS)" -o bin/shimrun ./cmd/shimrun
 
 setup: ## install what the tests need by apt, and build containerd 2.x from its module
 	integration/setup/setup.sh packages containerd2
@@ -28,6 +33,12 @@ test-unit: setup ## the packages' own tests, as root on the real kernel
 
 test-integration: build setup ## the contract, through real containerds (1.6 and 2.x)
 	cd integration && go test -p 1 -count 1 -timeout 40m ./...
+
+test-vm: ## all tests in virtual machines: cgroup v1, v2, systemd, AppArmor, CRIU (hours; MODES=v2 is one)
+	integration/vm/test.sh $(MODES)
+
+test-vm-short: ## the part of them that CI runs: pure cgroup v2, without the long tests
+	integration/vm/test.sh -s v2
 
 lint: ## golangci-lint over both modules
 	integration/setup/setup.sh lint

@@ -10,6 +10,7 @@ require (
 	github.com/containerd/ttrpc v1.2.10
 	github.com/godbus/dbus/v5 v5.2.4
 	github.com/opencontainers/runtime-spec v1.3.0
+	github.com/spf13/pflag v1.1.0
 	golang.org/x/sys v0.49.0
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12

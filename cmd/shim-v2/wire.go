@@ -55,7 +55,7 @@ func (h *handle) Delete(ctx context.Context) error { return h.c.Delete(ctx) }
 func (h *handle) OOM() process.OOMWatcher          { return h.c.OOM() }
 
 func (h *handle) Exec(ctx context.Context, q process.ExecRequest) (process.Child, error) {
-	p, err := h.c.Exec(ctx, run.ExecRequest(q))
+	p, err := h.c.Exec(ctx, run.ExecRequest{ExecID: q.ExecID, Spec: q.Spec, Terminal: q.Terminal, Stdio: q.Stdio})
 	if err != nil {
 		return nil, err
 	}

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// binary is what `make build` makes.
-const binary = "bin/containerd-shim-shim-v2"
+// binaries are what `make build` makes.
+var binaries = []string{"bin/containerd-shim-shim-v2", "bin/shimrun"}
 
 // copyTree copies what the main module is built of to a new folder.
 func copyTree(t *testing.T) string {
@@ -34,12 +34,16 @@ func copyTree(t *testing.T) string {
 	return to
 }
 
-// build runs `make build` in a copy of the tree and returns the binary's path. What the caller's environment says to go must not matter.
-func build(t *testing.T, env ...string) string {
+// build runs `make build` in a copy of the tree and returns the binaries' paths. What the caller's environment says to go must not matter.
+func build(t *testing.T, env ...string) []string {
 	t.Helper()
 	dir := copyTree(t)
 	run(t, dir, env, "make", "--no-print-directory", "build", "VERSION=1.2.3")
-	return filepath.Join(dir, binary)
+	var paths []string
+	for _, name := range binaries {
+		paths = append(paths, filepath.Join(dir, name))
+	}
+	return paths
 }
 
 // isStatic returns what of a file needs a loader or another file at run time.
@@ -58,9 +62,15 @@ func isStatic(f *elf.File) []string {
 	return list
 }
 
-// TestBinary looks into the binary, and builds it a second time elsewhere with nothing in the cache: it is the same, byte for byte.
+// TestBinary looks into the binaries, and builds them a second time elsewhere with nothing in the cache: they are the same, byte for byte.
 func TestBinary(t *testing.T) {
-	path := build(t)
+	again := build(t, "GOCACHE="+t.TempDir())
+	for i, path := range build(t) {
+		t.Run(filepath.Base(path), func(t *testing.T) { checkBinary(t, path, again[i]) })
+	}
+}
+
+func checkBinary(t *testing.T, path, again string) {
 	f, err := elf.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +101,7 @@ func TestBinary(t *testing.T) {
 			t.Errorf("the binary holds the path %s", dir)
 		}
 	}
-	second, err := os.ReadFile(build(t, "GOCACHE="+t.TempDir()))
+	second, err := os.ReadFile(again)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,6 +62,8 @@ var rules = []rule{
 		"the service decodes, calls and encodes; how a container is made is behind the ports of process"},
 	{"only cmd puts the runtime behind the ports", []string{""}, []string{"cmd", "linux/run"}, direct, []string{"./linux/run"}, nil,
 		"imports run downward: nothing but the wiring stands above run"},
+	{"shimrun is no daemon", []string{"cmd/shimrun"}, nil, deep, append([]string{"./shim", "./process"}, wire...), nil,
+		"its start is a container's start: what the protocol brings with it would be paid by each"},
 	{"io and oom know no linux package", []string{"io", "oom"}, nil, deep, []string{"./linux"}, nil,
 		"streams and OOM kills are beside the runtime, not on top of it"},
 	{"unsafe is counted", []string{""}, keys(unsafeAt), direct, []string{"unsafe"}, nil,

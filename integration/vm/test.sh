@@ -6,6 +6,8 @@
 #
 #   -p PACKAGE   only this package, as linux/run or integration/contract; repeatable
 #   -r REGEXP    only the tests that match, as in go test -run; otherwise the mode says which
+#   -s           without the long ones: what makes every step fail, or kills at every step
+#   -n COUNT     each test so often (1)
 #   -m MIB       the guest's memory (3072)
 #   -c N         the guest's CPUs (2)
 #   -v           print every test
@@ -19,20 +21,24 @@ top=$(cd "$here/../.." && pwd)
 # How long one package may take on a host, in seconds, and how many times slower an emulated CPU is.
 package_limit=180
 slowdown=20
+# The tests that are not run with -s: on a host they take as long as all the others together.
+long='Faults|^TestKilledShim$|^TestKilledChild$'
 # These ask no kernel: the host's run says all. abi reads the sources of a module.
 pure='^linux/(abi|plan|spec|compile|lifecycle|cgroup/files|cgroup/stats)(/|$)'
 
 say() { echo "vm/test: $*" >&2; }
 usage() { sed -n '2,/^set -/{/^set -/!s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
 
-only=() pattern= mem=3072 cpus=2 verbose=
-while getopts p:r:m:c:v flag; do
+only=() pattern= flags= mem=3072 cpus=2
+while getopts p:r:sn:m:c:v flag; do
 	case $flag in
 	p) only+=("${OPTARG%/}") ;;
 	r) pattern=$OPTARG ;;
+	s) flags+=" -test.skip=$long" ;;
+	n) flags+=" -test.count=$OPTARG" ;;
 	m) mem=$OPTARG ;;
 	c) cpus=$OPTARG ;;
-	v) verbose=1 ;;
+	v) flags+=" -test.v" ;;
 	*) usage ;;
 	esac
 done
@@ -80,7 +86,7 @@ run_mode() {
 	esac
 	"$here/run.sh" ${options[@]+"${options[@]}"} --mem "$mem" --smp "$cpus" --timeout $((limit * ${#list[@]})) --share "$work/payload:$top" -- \
 		env SHIM_TEST_SLOWDOWN="$slowdown" SHIM_TEST_VM="$full" SHIM_TEST_VM_MODE="$1" SHIM_TEST_CGROUP_DRIVER="$driver" \
-		./inside.sh "$limit" "$tests" "$verbose" "${list[@]}"
+		./inside.sh "$limit" "$tests" "$flags" "${list[@]}"
 }
 
 work=

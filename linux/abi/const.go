@@ -169,6 +169,7 @@ const (
 	S_IFIFO                     = 0x1000
 	S_IFLNK                     = 0xa000
 	S_IFSOCK                    = 0xc000
+	F_SETFD                     = 0x2
 	F_DUPFD_CLOEXEC             = 0x406
 	SIG_SETMASK                 = 0x2
 )

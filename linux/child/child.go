@@ -30,6 +30,20 @@ func NewArena(size int) (*Arena, error) {
 	return &Arena{mem: mem}, nil
 }
 
+// NewArenaIn maps an arena that lies in a file: another process can read there how far the child has come.
+func NewArenaIn(file *os.File, size int) (*Arena, error) {
+	page := os.Getpagesize()
+	size = (size + page - 1) / page * page
+	if err := file.Truncate(int64(size)); err != nil {
+		return nil, fmt.Errorf("an arena of %d bytes: %w", size, err)
+	}
+	mem, err := unix.Mmap(int(file.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map an arena of %d bytes: %w", size, err)
+	}
+	return &Arena{mem: mem}, nil
+}
+
 // Base returns the arena's address.
 func (a *Arena) Base() uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(a.mem)))) }
 

@@ -37,7 +37,7 @@ func (c *compiler) makeCgroups() error {
 		return err
 	}
 	c.writeFiles(writes, files.Early)
-	if d, ok := files.Find(c.dirs, "memory"); ok {
+	if d, ok := files.Find(c.dirs, "memory"); ok && !c.in.Unwatched {
 		c.b.Add(plan.Step{Op: plan.OpCall, Call: plan.CallArmOOM, Label: "watch for OOM kills", Path: d.Path, Args: []plan.Arg{c.b.Str(d.Path)},
 			Why: "armed before the container's first instruction: no kill is missed"})
 	}

@@ -144,7 +144,7 @@ func (c *compiler) limitUnified() error {
 			c.writeUnified(w)
 		}
 	}
-	if d.Has("memory") {
+	if d.Has("memory") && !c.in.Unwatched {
 		c.b.Add(plan.Step{Op: plan.OpCall, Call: plan.CallArmOOM, Label: "watch for OOM kills", Path: d.Path, Args: []plan.Arg{c.b.Str(d.Path)},
 			Why:      "armed before the container's first instruction: no kill is missed",
 			Tolerate: []abi.Errno{abi.ENOENT}}) // the controller could not be given

@@ -19,6 +19,7 @@ type ExecInput struct {
 	CgroupDirs   []files.Dir
 	NoNewKeyring bool
 	Filter       []byte // plan.ItemFilter of the container's plan: not to be made once more; nil for none
+	PreserveFDs  int    // see CreateInput
 	path         string // of the program, when it is not the first argument
 }
 
@@ -26,7 +27,7 @@ type ExecInput struct {
 // becomes the process as a new container's would.
 func Exec(in ExecInput) (*plan.Plan, error) {
 	c := &compiler{b: plan.NewBuilder("exec " + in.ExecID + " in " + in.ID), spec: in.Spec, proc: in.Process, program: in.path, dirs: in.CgroupDirs,
-		in: CreateInput{ID: in.ID, Spec: in.Spec, Facts: in.Facts, Terminal: in.Process.Terminal, NoNewKeyring: in.NoNewKeyring}}
+		in: CreateInput{ID: in.ID, Spec: in.Spec, Facts: in.Facts, Terminal: in.Process.Terminal, NoNewKeyring: in.NoNewKeyring, PreserveFDs: in.PreserveFDs}}
 	if len(in.Filter) > 0 {
 		c.ready = bpf.Parse(in.Filter)
 	}

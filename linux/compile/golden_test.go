@@ -43,6 +43,8 @@ type golden struct {
 type goldenInput struct {
 	RootfsMounts                    []Mount
 	Terminal, NoPivot, NoNewKeyring bool
+	Gate, Unwatched                 bool
+	PreserveFDs                     int
 	Exec                            map[string]any   // a further process: what differs from goldenExec
 	Hook                            *goldenHookInput // a hook that runs inside
 }
@@ -200,7 +202,8 @@ func compileGolden(config, process []byte, f facts.Facts, in goldenInput) (*plan
 			root = path.Join("/run/web1", root)
 		}
 		return Create(CreateInput{ID: "web1", Namespace: "test", Bundle: "/run/web1", Rootfs: root, Spec: s, Facts: f,
-			RootfsMounts: in.RootfsMounts, Terminal: in.Terminal, NoPivot: in.NoPivot, NoNewKeyring: in.NoNewKeyring})
+			RootfsMounts: in.RootfsMounts, Terminal: in.Terminal, NoPivot: in.NoPivot, NoNewKeyring: in.NoNewKeyring,
+			Gate: in.Gate, Unwatched: in.Unwatched, PreserveFDs: in.PreserveFDs})
 	}
 	dirs, err := files.Paths(f.Cgroup, s.Linux.CgroupsPath, "test", "web1")
 	if err != nil {

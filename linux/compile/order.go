@@ -35,6 +35,12 @@ type CreateInput struct {
 	Terminal      bool
 	NoPivot       bool
 	NoNewKeyring  bool
+	// Gate makes the child wait at the fifo in the register plan.RegGate, not at the socket: it outlives the process that creates it.
+	Gate bool
+	// Unwatched leaves the watch for OOM kills out: nobody would be there to hear of one.
+	Unwatched bool
+	// PreserveFDs is how many descriptors from 3 on, which the runtime was started with, the process gets.
+	PreserveFDs int
 }
 
 // compiler holds what the topics share.
@@ -130,6 +136,12 @@ func (c *compiler) registers() {
 		c.b.Reg(name)
 	}
 	c.keep = append(c.keep, c.b.Reg(plan.RegSyncC))
+	if c.in.Gate {
+		c.keep = append(c.keep, c.b.Reg(plan.RegGate))
+	}
+	for n := range c.in.PreserveFDs {
+		c.keep = append(c.keep, c.b.Reg(plan.Preserved(n)))
+	}
 	if !c.proc.Terminal {
 		for _, name := range stdio {
 			c.keep = append(c.keep, c.b.Reg(name))

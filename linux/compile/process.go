@@ -166,12 +166,38 @@ func (c *compiler) waitAtGate() error {
 	c.home(plan.RegPid)
 	c.b.Add(plan.Step{Op: plan.OpGate, Label: "the container is created"})
 	c.b.In(plan.Parent, plan.Start)
+	if c.in.Gate {
+		c.waitAtFifo()
+		return nil
+	}
 	c.hooks(hookStartContainer)
 	c.tell("open the gate", "", plan.RegSyncP)
 	c.b.In(plan.Child, plan.Ready)
 	c.hear("wait for the start", "0 is the runtime's death: then this process ends too", plan.RegSyncC, 1)
 	return nil
 }
+
+// waitAtFifo lets the child go on without its creator. It keeps both ends of the fifo, so the read waits however many writers come and go, and the
+// starter sees the program executed, or the process dead, by the fifo having no reader any more.
+func (c *compiler) waitAtFifo() {
+	if c.filterAtGate() {
+		c.loadFilter()
+		c.b.In(plan.Parent, plan.Start)
+	}
+	c.tell("leave the child alone", "", plan.RegSyncP)
+	c.b.In(plan.Child, plan.Ready)
+	c.hear("wait until everything is done", "0 is the creator's death: then this process ends too", plan.RegSyncC, 1)
+	// It has a long time to wait: it keeps nothing but its streams and the gate, which moves behind them.
+	at := uint64(firstPreserved + c.in.PreserveFDs)
+	c.b.Add(plan.Step{Label: fmt.Sprintf("make the gate descriptor %d", at), Why: "dup(2)", Sys: abi.SysDup3, Tolerate: []abi.Errno{abi.EINVAL}, // it is
+		Args: []plan.Arg{plan.R(c.b.Reg(plan.RegGate)), plan.V(at), plan.T(abi.O_CLOEXEC, "O_CLOEXEC")}})
+	c.b.Add(plan.Step{Label: "close the socket and the rest", Why: "close_range(2)", Sys: abi.SysCloseRange, Args: []plan.Arg{plan.V(at + 1), plan.T(1<<32-1, "max"), plan.V(0)}})
+	c.b.Add(plan.Step{Label: GateLabel, Why: "fifo(7)", Sys: abi.SysRead, HasWant: true, Want: 1,
+		Args: []plan.Arg{plan.V(at), plan.A(c.b.Buf("start", 8)), plan.V(1)}})
+}
+
+// GateLabel is the step at which a child waits for a start by another process.
+const GateLabel = "wait at the fifo for the start"
 
 func (c *compiler) oomScore() {
 	if c.proc.OOMScoreAdj == nil {
@@ -203,6 +229,9 @@ func (c *compiler) unignore() {
 	}
 }
 
+// firstPreserved is the first descriptor behind the standard ones.
+const firstPreserved = 3
+
 // sigactionSize is the kernel's struct sigaction on amd64; arm64's is shorter.
 const sigactionSize = 32
 
@@ -212,9 +241,16 @@ func (c *compiler) execute() error {
 	c.unignore()
 	c.b.Add(plan.Step{Label: "let signals in", Why: "sigprocmask(2): the child was born with all blocked", Sys: abi.SysRtSigprocmask,
 		Args: []plan.Arg{plan.T(abi.SIG_SETMASK, "SIG_SETMASK"), plan.A(c.b.Buf("empty set", 8)), plan.V(0), plan.V(8)}})
-	c.b.Add(plan.Step{Label: "leave no descriptor open but 0 to 2", Why: "CVE-2024-21626", Sys: abi.SysCloseRange,
-		Args: []plan.Arg{plan.V(3), plan.T(1<<32-1, "max"), plan.T(abi.CLOSE_RANGE_CLOEXEC, "CLOSE_RANGE_CLOEXEC")}})
-	c.loadFilter()
+	for n := range c.in.PreserveFDs {
+		c.b.Add(plan.Step{Label: fmt.Sprintf("hand descriptor %d on", firstPreserved+n), Why: "fcntl(2)", Sys: abi.SysFcntl,
+			Args: []plan.Arg{plan.R(c.b.Reg(plan.Preserved(n))), plan.T(abi.F_SETFD, "F_SETFD"), plan.V(0)}})
+	}
+	first := firstPreserved + c.in.PreserveFDs
+	c.b.Add(plan.Step{Label: fmt.Sprintf("leave no descriptor open but 0 to %d", first-1), Why: "CVE-2024-21626", Sys: abi.SysCloseRange,
+		Args: []plan.Arg{plan.V(uint64(first)), plan.T(1<<32-1, "max"), plan.T(abi.CLOSE_RANGE_CLOEXEC, "CLOSE_RANGE_CLOEXEC")}})
+	if !c.filterAtGate() {
+		c.loadFilter()
+	}
 	c.b.In(plan.Child, plan.Start)
 	env, noHome := environment(c.proc.Env)
 	spare := 0
@@ -235,9 +271,14 @@ func (c *compiler) execute() error {
 		c.b.Add(plan.Step{Label: "execute nothing", Command: c.command(), Sys: abi.SysExecve, Args: []plan.Arg{c.b.Str(c.proc.Args[0]), plan.A(argv), plan.A(envp)}})
 	}
 	c.b.In(plan.Parent, plan.Start)
-	c.b.Add(plan.Step{Label: "wait until the program is executed", Why: "end of file by close-on-exec", Sys: abi.SysRead, HasWant: true, Want: 0,
-		Args: []plan.Arg{plan.R(c.b.Reg(plan.RegSyncP)), plan.A(c.b.Buf("message", 8)), plan.V(1)}, Save: c.b.Temp("end")})
-	if c.program == "" && c.create {
+	end := plan.Step{Label: "wait until the program is executed", Why: "end of file by close-on-exec"}
+	if c.in.Gate {
+		end.Label, end.Why = "wait until the child is on its own", "end of file: it has closed the socket"
+	}
+	end.Sys, end.HasWant, end.Save = abi.SysRead, true, c.b.Temp("end")
+	end.Args = []plan.Arg{plan.R(c.b.Reg(plan.RegSyncP)), plan.A(c.b.Buf("message", 8)), plan.V(1)}
+	c.b.Add(end)
+	if c.program == "" && c.create && !c.in.Gate {
 		c.hooks(hookPoststart)
 	}
 	return nil

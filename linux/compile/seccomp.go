@@ -121,6 +121,9 @@ func (c *compiler) checkFilter(s *specs.LinuxSeccomp) error {
 	if c.filter.notify {
 		calls = append(calls, "write", "read")
 	}
+	if c.filterAtGate() {
+		calls = append(calls, "dup3", "close_range", "rt_sigprocmask")
+	}
 	native, _ := bpf.Native(c.in.Facts.Arch)
 	for _, name := range calls {
 		if slices.ContainsFunc(s.Syscalls, func(b specs.LinuxSyscall) bool { return len(b.Args) > 0 && slices.Contains(b.Names, name) }) {
@@ -144,7 +147,7 @@ func (c *compiler) checkFilter(s *specs.LinuxSeccomp) error {
 		if name == "capset" {
 			why = "by which the process gives up CAP_SYS_ADMIN when the filter is loaded (noNewPrivileges would spare that)"
 		} else if name != "execve" {
-			why = "by which the agent's listener is handed over"
+			why = "by which the agent's listener is handed over, and the start waited for"
 		}
 		return invalid(atSeccomp, "the profile %s %s, %s", what, name, why)
 	}
@@ -154,6 +157,11 @@ func (c *compiler) checkFilter(s *specs.LinuxSeccomp) error {
 // holdsAdmin says whether the process keeps CAP_SYS_ADMIN, which it is not to have, until its filter is loaded.
 func (c *compiler) holdsAdmin() bool {
 	return c.filter != nil && !c.filter.late && spec.CapMask(c.wantedCaps().Effective)&(1<<capSysAdmin) == 0
+}
+
+// filterAtGate says that the filter is loaded before the child waits for a start by another process: only its creator can hand the listener over.
+func (c *compiler) filterAtGate() bool {
+	return c.create && c.in.Gate && c.filter != nil && c.filter.notify
 }
 
 // loadFilter stands right before execve: the fewer calls the process makes under the filter, the fewer a profile has to allow.

@@ -7,7 +7,12 @@
 // Both actors share one set of 64-bit registers and one data area. File descriptors flow through registers.
 package plan
 
-import "example.io/shim/linux/abi"
+import (
+	"fmt"
+	"strings"
+
+	"example.io/shim/linux/abi"
+)
 
 // Actor runs a step.
 type Actor uint8
@@ -186,6 +191,7 @@ const (
 	RegSyncC   = "sync.c"         // in: the child's end
 	RegPid     = "pid"            // out of OpClone: the child's pid in the runtime's pid namespace
 	RegPidfd   = "pidfd"          // out of OpClone
+	RegGate    = "gate"           // in: the fifo at which the child waits for its start, when that is to come from another process
 	RegMaster  = "master"         // out: the parent's descriptor of the pty master
 	RegInit    = "init"           // in, exec: a pidfd of the container's init
 	RegInitPid = "init.pid"       // in, exec: the pid of the container's init in the runtime's pid namespace
@@ -194,6 +200,13 @@ const (
 	ItemHome   = "home"           // buffer of "HOME=..." in the data, HomeSize bytes
 	HomeSize   = 256              // bytes with "HOME=" and NUL; longer homes are an error
 )
+
+// Preserved is the register of the n-th descriptor that the runtime was started with and the process gets, 3 and up.
+func Preserved(n int) string { return fmt.Sprintf("%s%d", preservedPrefix, n) }
+
+const preservedPrefix = "preserved."
+
+func isPreserved(reg string) bool { return strings.HasPrefix(reg, preservedPrefix) }
 
 // Functions that OpCall can name.
 const (

@@ -168,6 +168,7 @@ func verifyCases(none func(*Builder) []Arg) []verifyCase {
 	}{
 		"openat":     {abi.SysOpenat, cwd("/x", V(0))},
 		"dup":        {abi.SysDup, args(V(0))},
+		"F_SETFD":    {abi.SysFcntl, args(V(0), V(abi.F_SETFD), V(0))},
 		"F_DUPFD":    {abi.SysFcntl, args(V(0), V(0), V(3))},
 		"socket":     {abi.SysSocket, args(V(1), V(1), V(0))},
 		"pipe2":      {abi.SysPipe2, func(b *Builder) []Arg { return []Arg{A(b.Buf("pipe", 8)), V(0)} }},

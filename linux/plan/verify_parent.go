@@ -143,8 +143,11 @@ func (v *verifier) cloexec() {
 		case abi.SysDup:
 			v.fail("cloexec", i, "dup makes a descriptor without close-on-exec: use fcntl(F_DUPFD_CLOEXEC)")
 		case abi.SysFcntl:
-			if cmd, ok := imm(s, 1); !ok || cmd == 0 {
+			switch cmd, ok := imm(s, 1); {
+			case !ok || cmd == 0:
 				v.fail("cloexec", i, "F_DUPFD makes a descriptor without close-on-exec")
+			case cmd == abi.F_SETFD && !isPreserved(v.p.Regs[arg(s, 0).Reg]):
+				v.fail("cloexec", i, "F_SETFD of a descriptor that the caller did not mean for the process")
 			}
 		case abi.SysDup3:
 			to, known := imm(s, 1)

@@ -10,7 +10,7 @@ import (
 func le64(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
 
 // inputs are the registers that package run fills in before the first step.
-var inputs = []string{RegStdin, RegStdout, RegStderr, RegSyncP, RegSyncC, RegInit, RegInitPid}
+var inputs = []string{RegStdin, RegStdout, RegStderr, RegSyncP, RegSyncC, RegGate, RegInit, RegInitPid}
 
 // regSet is a set of registers.
 type regSet []uint64
@@ -70,8 +70,10 @@ func (v *verifier) registers() {
 
 func (f *flow) start() regSet {
 	s := newRegSet(len(f.v.p.Regs))
-	for _, name := range inputs {
-		s.add(f.v.p.Reg(name))
+	for r, name := range f.v.p.Regs {
+		if slices.Contains(inputs, name) || isPreserved(name) {
+			s.add(Reg(r))
+		}
 	}
 	return s
 }

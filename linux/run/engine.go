@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"runtime"
 	"slices"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 	"example.io/shim/linux/abi"
 	"example.io/shim/linux/child"
 	"example.io/shim/linux/children"
+	"example.io/shim/linux/compile"
 	"example.io/shim/linux/plan"
 )
 
@@ -35,11 +37,13 @@ type engine struct {
 	hook func(ctx context.Context, kind string, i int) error
 	// agent sends the listener of a process's seccomp filter to the agent at a socket.
 	agent func(listener int, path string, pid int) error
+	// arenaFile is where another process can look after the child, "" for none.
+	arenaFile string
 }
 
 // newEngine lowers p. The engine owns the descriptors in inputs from here on, whatever comes.
-func newEngine(id, action string, p *plan.Plan, deps *Deps, inputs map[string]int) (*engine, error) {
-	e := &engine{id: id, action: action, plan: p, deps: deps, fds: map[plan.Reg]bool{}}
+func newEngine(id, action string, p *plan.Plan, deps *Deps, inputs map[string]int, arenaFile string) (*engine, error) {
+	e := &engine{id: id, action: action, plan: p, deps: deps, fds: map[plan.Reg]bool{}, arenaFile: arenaFile}
 	for name, fd := range inputs {
 		if p.Reg(name) == 0 {
 			_ = unix.Close(fd) // the plan has no use for it
@@ -64,7 +68,7 @@ func newEngine(id, action string, p *plan.Plan, deps *Deps, inputs map[string]in
 
 // load lowers the plan into a new arena and puts the inputs into their registers.
 func (e *engine) load(inputs map[string]int) error {
-	arena, err := child.NewArena(plan.Size(e.plan))
+	arena, err := e.newArena()
 	if err != nil {
 		return err
 	}
@@ -81,6 +85,18 @@ func (e *engine) load(inputs map[string]int) error {
 		e.fds[r] = true
 	}
 	return nil
+}
+
+func (e *engine) newArena() (*child.Arena, error) {
+	if e.arenaFile == "" {
+		return child.NewArena(plan.Size(e.plan))
+	}
+	file, err := os.OpenFile(e.arenaFile, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("make the arena: %w", err)
+	}
+	defer func() { _ = file.Close() }() // the mapping stays
+	return child.NewArenaIn(file, plan.Size(e.plan))
 }
 
 // onThread runs f on an OS thread of its own, which ends with it: f may change what belongs to a thread (namespaces for
@@ -148,13 +164,19 @@ func (e *engine) executed() error {
 		return nil
 	}
 	at := &e.plan.Steps[e.im.Header(plan.HdrStep)]
-	if e.im.Header(plan.HdrState) == plan.StateRunning && (at.Sys == abi.SysExecve || at.Sys == abi.SysExecveat) {
+	if e.im.Header(plan.HdrState) == plan.StateRunning && (at.Sys == abi.SysExecve || at.Sys == abi.SysExecveat || e.atFifo()) {
 		return nil
 	}
 	if err := e.childError(); err != nil {
 		return err
 	}
 	return e.stepError(int(e.im.Header(plan.HdrStep)), abi.EPROTO, "the child closed its socket here")
+}
+
+// atFifo says that the child waits at its fifo, or is about to: it has closed the socket in one of the two steps before.
+func (e *engine) atFifo() bool {
+	gate := slices.IndexFunc(e.plan.Steps, func(s plan.Step) bool { return s.Label == compile.GateLabel })
+	return gate > 0 && int(e.im.Header(plan.HdrStep)) >= gate-2
 }
 
 // killOn kills the child when ctx ends; the function it returns stops that.

@@ -60,7 +60,7 @@ func hooksOf(h *specs.Hooks, kind string) []specs.Hook {
 }
 
 // runHook runs one hook while init waits or, for poststart, runs.
-func (c *Container) runHook(ctx context.Context, init *children.Child, kind string, i int) error {
+func (c *Container) runHook(ctx context.Context, init target, kind string, i int) error {
 	list := hooksOf(c.spec.Hooks, kind)
 	if i >= len(list) {
 		return fmt.Errorf("there is no %s hook %d: %w", kind, i, unix.EINVAL)
@@ -173,7 +173,7 @@ func (t *tail) Write(p []byte) (int, error) {
 }
 
 // hookInside runs a hook in the container's namespaces and cgroups, as a further process of it.
-func (c *Container) hookInside(ctx context.Context, init *children.Child, kind string, h specs.Hook, state []byte) error {
+func (c *Container) hookInside(ctx context.Context, init target, kind string, h specs.Hook, state []byte) error {
 	p, err := compile.Hook(compile.HookInput{Kind: kind, Hook: h, Rootfs: c.state.Rootfs, Exec: compile.ExecInput{
 		ID: c.state.ID, ExecID: kind + " hook", Spec: c.spec, Facts: c.deps.Facts, CgroupDirs: c.state.CgroupDirs, NoNewKeyring: true,
 	}})
@@ -190,7 +190,7 @@ func (c *Container) hookInside(ctx context.Context, init *children.Child, kind s
 		return err
 	}
 	defer func() { _ = out.Close() }()
-	proc, err := c.execPlan(ctx, init, p, kind+" hook in", false, [3]*os.File{in, out, out})
+	proc, err := c.execPlan(ctx, init, p, kind+" hook in", false, [3]*os.File{in, out, out}, 0)
 	if err != nil {
 		var se *plan.StepError
 		if errors.As(err, &se) && (se.Path == h.Path || se.Label == "find the command") {

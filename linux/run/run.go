@@ -50,6 +50,15 @@ type Request struct {
 	Terminal              bool
 	NoPivot, NoNewKeyring bool
 	SystemdCgroup         bool
+	// Home is the folder of the container's state, which is made; "" keeps it in the bundle. With a Home, config.json is kept there too.
+	Home string
+	// Gate makes the start one by another process: the created container waits at a fifo in Home, and does not end with this process (Detach).
+	Gate bool
+	// PreserveFDs is how many of our own descriptors from 3 on the process gets.
+	PreserveFDs int
+	// Config is the content of config.json when the caller has it, changed perhaps, and Spec what ParseSpec made of it; nil: it is read.
+	Config []byte
+	Spec   *specs.Spec
 	// Stdio opens the process's streams, nil entries mean /dev/null; it is called when the plan is compiled. nil: all are /dev/null.
 	Stdio func() ([3]*os.File, error)
 }
@@ -60,18 +69,38 @@ type ExecRequest struct {
 	Spec     []byte // JSON of specs.Process
 	Terminal bool
 	Stdio    [3]*os.File
+	// CgroupDirs replaces the container's when it is not nil.
+	CgroupDirs  []files.Dir
+	PreserveFDs int
+}
+
+// ConfigFile is the name of a bundle's configuration.
+const ConfigFile = "config.json"
+
+// ReadConfig reads the bundle's config.json.
+func ReadConfig(bundle string) ([]byte, error) {
+	path := filepath.Join(bundle, ConfigFile)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s does not exist: %w", path, errdefs.ErrInvalidArgument)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return data, nil
 }
 
 // LoadSpec reads and validates the bundle's config.json.
 func LoadSpec(bundle string) (*specs.Spec, error) {
-	path := filepath.Join(bundle, "config.json")
-	data, err := os.ReadFile(path)
+	data, err := ReadConfig(bundle)
 	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("%s does not exist: %w", path, errdefs.ErrInvalidArgument)
-		}
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return nil, err
 	}
+	return ParseSpec(filepath.Join(bundle, ConfigFile), data)
+}
+
+// ParseSpec validates the content of the config.json at path.
+func ParseSpec(path string, data []byte) (*specs.Spec, error) {
 	s, err := spec.Parse(data)
 	if err == nil {
 		err = spec.Validate(s, spec.Options{})
@@ -91,6 +120,7 @@ func Compile(r Request, s *specs.Spec, f facts.Facts) (*plan.Plan, error) {
 	return compile.Create(compile.CreateInput{
 		ID: r.ID, Namespace: r.Namespace, Bundle: r.Bundle, Rootfs: root, Spec: s, Facts: f,
 		RootfsMounts: r.Rootfs, Terminal: r.Terminal, NoPivot: r.NoPivot, NoNewKeyring: r.NoNewKeyring,
+		Gate: r.Gate, Unwatched: r.Home != "", PreserveFDs: r.PreserveFDs,
 	})
 }
 
@@ -99,8 +129,9 @@ type Container struct {
 	deps  *Deps
 	state State
 	spec  *specs.Spec
-	init  *Process
-	gate  *engine // the rest of the create plan, until Start
+	init  *Process // nil when the container was loaded
+	other *other   // init of a container that was loaded
+	gate  *engine  // the rest of the create plan, until Start
 	cg    cgroup.Cgroup
 	oom   OOM
 	keep  Request
@@ -121,7 +152,10 @@ func (p *Process) Console() *os.File { return p.console }
 
 // Create builds a container up to its start gate. After an error nothing is left of it.
 func Create(ctx context.Context, deps *Deps, r Request) (*Container, error) {
-	s, err := LoadSpec(r.Bundle)
+	s, err := r.Spec, error(nil)
+	if s == nil {
+		s, err = LoadSpec(r.Bundle)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +178,7 @@ func Create(ctx context.Context, deps *Deps, r Request) (*Container, error) {
 		return nil, err
 	}
 	// Before anything is made: a killed shim must be able to be cleaned up after.
-	if err := c.state.save(); err != nil {
+	if err := c.state.first(p, r); err != nil {
 		return nil, err
 	}
 	if err := c.build(ctx, p); err != nil {
@@ -178,7 +212,15 @@ func (c *Container) build(ctx context.Context, p *plan.Plan) error {
 	if err != nil {
 		return fmt.Errorf("create %s: %w", c.state.ID, err)
 	}
-	e, err := newEngine(c.state.ID, "create", p, c.deps, inputs)
+	if err := c.ownInputs(inputs); err != nil {
+		closeAll(inputs)
+		return fmt.Errorf("create %s: %w", c.state.ID, err)
+	}
+	arena := ""
+	if c.keep.Gate {
+		arena = c.state.path(arenaName)
+	}
+	e, err := newEngine(c.state.ID, "create", p, c.deps, inputs, arena)
 	if err != nil {
 		return err
 	}
@@ -275,7 +317,10 @@ func (c *Container) OOM() OOM { return c.oom }
 // Start opens the gate and returns when the program has been executed or could not be.
 func (c *Container) Start(ctx context.Context) error {
 	e := c.gate
-	if e == nil {
+	if e == nil && c.other != nil {
+		return c.startLoaded(ctx)
+	}
+	if e == nil || c.keep.Gate {
 		return fmt.Errorf("start %s: it has been started: %w", c.state.ID, errdefs.ErrFailedPrecondition)
 	}
 	c.gate = nil
@@ -296,18 +341,26 @@ func (c *Container) Exec(ctx context.Context, r ExecRequest) (*Process, error) {
 	if err := spec.ValidateProcess(ps, spec.Options{}); err != nil {
 		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
 	}
+	dirs := c.state.CgroupDirs
+	if r.CgroupDirs != nil {
+		dirs = r.CgroupDirs
+	}
 	p, err := compile.Exec(compile.ExecInput{
 		ID: c.state.ID, ExecID: r.ExecID, Process: ps, Spec: c.spec, Facts: c.deps.Facts,
-		CgroupDirs: c.state.CgroupDirs, NoNewKeyring: c.keep.NoNewKeyring, Filter: c.filter,
+		CgroupDirs: dirs, NoNewKeyring: c.keep.NoNewKeyring, Filter: c.filter, PreserveFDs: r.PreserveFDs,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
 	}
-	return c.execPlan(ctx, c.init.Child, p, "exec "+r.ExecID+" in", r.Terminal, r.Stdio)
+	init, err := c.target()
+	if err != nil {
+		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
+	}
+	return c.execPlan(ctx, init, p, "exec "+r.ExecID+" in", r.Terminal, r.Stdio, r.PreserveFDs)
 }
 
 // execPlan carries out the plan of a further process.
-func (c *Container) execPlan(ctx context.Context, init *children.Child, p *plan.Plan, action string, terminal bool, stdio [3]*os.File) (*Process, error) {
+func (c *Container) execPlan(ctx context.Context, init target, p *plan.Plan, action string, terminal bool, stdio [3]*os.File, preserve int) (*Process, error) {
 	inputs, err := standardInputs(terminal, stdio)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", action, c.state.ID, err)
@@ -322,7 +375,11 @@ func (c *Container) execPlan(ctx context.Context, init *children.Child, p *plan.
 		return nil, fmt.Errorf("%s %s: the container has ended: %w", action, c.state.ID, errdefs.ErrFailedPrecondition)
 	}
 	inputs[plan.RegInit] = initFD
-	e, err := newEngine(c.state.ID, action, p, c.deps, inputs)
+	if err := preserved(inputs, preserve); err != nil {
+		closeAll(inputs)
+		return nil, fmt.Errorf("%s %s: %w", action, c.state.ID, err)
+	}
+	e, err := newEngine(c.state.ID, action, p, c.deps, inputs, "")
 	if err != nil {
 		return nil, err
 	}

@@ -1,14 +1,12 @@
 package run
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +16,7 @@ import (
 
 	"example.io/shim/linux/cgroup"
 	"example.io/shim/linux/cgroup/files"
+	"example.io/shim/linux/plan"
 )
 
 // StateFile is the name of the state in the bundle: what another process needs to remove the container after the shim was killed.
@@ -40,6 +39,13 @@ type State struct {
 	Pid        int          `json:"pid,omitempty"`       // init, in the shim's pid namespace
 	StartTime  uint64       `json:"startTime,omitempty"` // of init, field 22 of /proc/PID/stat: a pid alone can be another's by now
 	Created    time.Time    `json:"created"`
+	// What follows is there only in a Home of its own, for later commands in other processes.
+	UID          uint32           `json:"uid,omitempty"` // who made it
+	NoNewKeyring bool             `json:"noNewKeyring,omitempty"`
+	Config       json.RawMessage  `json:"config,omitempty"`     // config.json as it was at the create
+	StartSteps   []plan.StepError `json:"startSteps,omitempty"` // the child's steps behind its fifo, for the errors of a start
+
+	home string // folder of the file, "" for the bundle
 }
 
 func newState(r Request, s *specs.Spec, dirs []files.Dir) State {
@@ -49,6 +55,7 @@ func newState(r Request, s *specs.Spec, dirs []files.Dir) State {
 	}
 	return State{
 		Version: stateVersion, ID: r.ID, Namespace: r.Namespace, Bundle: r.Bundle, Rootfs: root,
+		UID: uint32(os.Geteuid()), NoNewKeyring: r.NoNewKeyring, home: r.Home,
 		MountsMade: len(r.Rootfs) > 0, CgroupDirs: dirs, Cgroup: cgroup.StateOf(dirs), Created: time.Now().UTC(),
 	}
 }
@@ -69,7 +76,10 @@ func (s *State) save() error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", StateFile, err)
 	}
-	path := filepath.Join(s.Bundle, StateFile)
+	path := s.path(StateFile)
+	if s.home != "" {
+		path = s.path(HomeFile)
+	}
 	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
 		return fmt.Errorf("write the state: %w", err)
 	}
@@ -80,6 +90,12 @@ func (s *State) save() error {
 }
 
 func (s *State) remove() error {
+	if s.home != "" {
+		if err := os.RemoveAll(s.home); err != nil {
+			return fmt.Errorf("remove the state: %w", err)
+		}
+		return nil
+	}
 	err := os.Remove(filepath.Join(s.Bundle, StateFile))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove the state: %w", err)
@@ -89,7 +105,10 @@ func (s *State) remove() error {
 
 // LoadState reads the state of the container in bundle; errdefs.ErrNotFound when there is none.
 func LoadState(bundle string) (*State, error) {
-	path := filepath.Join(bundle, StateFile)
+	return readState(filepath.Join(bundle, StateFile))
+}
+
+func readState(path string) (*State, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", path, errdefs.ErrNotFound)
@@ -166,19 +185,4 @@ func unmountAll(path string) error {
 		}
 	}
 	return fmt.Errorf("unmount %s: more than %d mounts there", path, maxStacked)
-}
-
-// startTime returns field 22 of /proc/PID/stat (proc_pid_stat(5)), in clock ticks since boot.
-func startTime(pid int) (uint64, error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0, fmt.Errorf("when did %d start: %w", pid, err)
-	}
-	// The second field, the name, may hold spaces and parentheses: count from its end.
-	const startField, afterName = 22, 3
-	f := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
-	if len(f) <= startField-afterName {
-		return 0, fmt.Errorf("when did %d start: %q is too short", pid, data)
-	}
-	return strconv.ParseUint(string(f[startField-afterName]), 10, 64)
 }

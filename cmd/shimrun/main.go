@@ -1,0 +1,147 @@
+// Command shimrun is an OCI runtime with runc's command line, on the core of this project: no daemon, one command, one container.
+//
+// One file a command. main.go has the global options, command.go what a command is.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/spf13/pflag"
+)
+
+// Set by the linker.
+var (
+	version = "dev"
+	commit  = "unknown"
+)
+
+// The main thread is never given to other goroutines: a thread that has built a container ends with its work, and the main thread cannot.
+func init() { goruntime.LockOSThread() }
+
+// app is one invocation.
+type app struct {
+	prog   string // as it was called: texts of a runc that is a link to us say runc
+	stdout io.Writer
+	log    logger
+
+	root          string
+	rootGiven     bool
+	debug         bool
+	logFile       string
+	logFormat     string
+	systemdCgroup bool
+	rootless      string
+	criu          string
+	version       bool
+	help          bool
+}
+
+func main() {
+	a := &app{prog: filepath.Base(os.Args[0]), stdout: os.Stdout}
+	err := a.run(os.Args[1:])
+	if err == nil {
+		return
+	}
+	var code exitCode
+	if errors.As(err, &code) {
+		os.Exit(int(code))
+	}
+	a.log.fatal(err)
+	var f *failure
+	if errors.As(err, &f) {
+		os.Exit(f.code)
+	}
+	os.Exit(1)
+}
+
+// exitCode is the exit code of a container's process, which becomes ours: nothing is said.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit status %d", int(c)) }
+
+// failure is an error with an exit code of its own.
+type failure struct {
+	code int
+	err  error
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// globals defines the options before the command.
+func (a *app) globals() *pflag.FlagSet {
+	fs := newFlags(a.prog)
+	fs.SetInterspersed(false)
+	fs.StringVar(&a.root, "root", "", "folder of the containers' states, `DIR`; without it /run/shimrun, or $XDG_RUNTIME_DIR/shimrun for a plain user")
+	fs.BoolVar(&a.debug, "debug", false, "say what is done, and more")
+	fs.StringVar(&a.logFile, "log", "", "write the log to `FILE` instead of standard error")
+	fs.StringVar(&a.logFormat, "log-format", "text", "form of the log, text or json")
+	fs.BoolVar(&a.systemdCgroup, "systemd-cgroup", false, "let systemd make the cgroups: cgroupsPath is then SLICE:PREFIX:NAME")
+	fs.StringVar(&a.rootless, "rootless", "auto", "do without what only root may do: true, false or auto")
+	fs.StringVar(&a.criu, "criu", "", "not used: criu is found by PATH")
+	_ = fs.MarkHidden("criu")
+	fs.BoolVarP(&a.version, "version", "v", false, "print the version")
+	fs.BoolVarP(&a.help, "help", "h", false, "print help")
+	return fs
+}
+
+func (a *app) run(args []string) error {
+	fs := a.globals()
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if err := a.log.open(a.logFile, a.logFormat, a.debug); err != nil {
+		return err
+	}
+	switch {
+	case a.version:
+		fmt.Fprintf(a.stdout, "%s version %s\ncommit: %s\nspec: %s\ngo: %s\n", a.prog, semver(version), commit, specs.Version, goruntime.Version())
+		return nil
+	case a.help || fs.NArg() == 0:
+		return a.usage(fs)
+	}
+	switch a.rootless {
+	case "auto", "true", "false":
+	default:
+		return fmt.Errorf("--rootless: %q is none of true, false and auto", a.rootless)
+	}
+	a.rootGiven = fs.Changed("root")
+	if !a.rootGiven {
+		a.root = defaultRoot()
+	}
+	var err error
+	if a.root, err = filepath.Abs(a.root); err != nil {
+		return err
+	}
+	return a.dispatch(fs.Arg(0), fs.Args()[1:])
+}
+
+// semver makes a version that begins with a number of one that does not: tools parse it.
+func semver(v string) string {
+	if v != "" && v[0] == 'v' {
+		v = v[1:]
+	}
+	if v == "" || v[0] < '0' || v[0] > '9' {
+		return "0.0.0-" + v
+	}
+	return v
+}
+
+// defaultRoot is where the states are. A plain user without a runtime folder cannot write to /run, which says so then.
+func defaultRoot() string {
+	if os.Geteuid() != 0 {
+		if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+			return filepath.Join(dir, "shimrun")
+		}
+	}
+	return "/run/shimrun"
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"example.io/shim/io/console"
+	"example.io/shim/linux/run"
+)
+
+// terminal connects a process's terminal with ours. nil is a process without one.
+type terminal struct {
+	console *console.Console
+	host    int           // our terminal's descriptor, -1 without one
+	saved   *unix.Termios // its mode before
+	shown   chan struct{} // closed when all output was written
+	once    sync.Once
+}
+
+// attach connects the process's terminal with ours, which is raw from then on: what is typed, control characters too, is for the container.
+func (a *app) attach(p *run.Process, ps *specs.Process, foreground bool) (*terminal, error) {
+	master := p.Console()
+	if master == nil || !foreground {
+		return nil, nil
+	}
+	c, err := console.New(master)
+	if err != nil {
+		return nil, err
+	}
+	t := &terminal{console: c, host: -1, shown: make(chan struct{})}
+	for fd := range 3 {
+		if _, err := unix.IoctlGetTermios(fd, unix.TCGETS); err == nil {
+			t.host = fd
+			break
+		}
+	}
+	if t.host >= 0 {
+		if ps.ConsoleSize == nil {
+			t.resize()
+		}
+		if err := t.raw(); err != nil {
+			t.close()
+			return nil, err
+		}
+	}
+	go func() {
+		defer close(t.shown)
+		if err := c.Output(os.Stdout); err != nil {
+			a.log.warn("the container's output: %v", err)
+		}
+	}()
+	go func() { _ = c.Input(os.Stdin) }() // it ends with the terminal, or with us
+	return t, nil
+}
+
+// raw is cfmakeraw(3), but output stays as it is: our terminal's own output processing is the container's line discipline's business already.
+func (t *terminal) raw() error {
+	old, err := unix.IoctlGetTermios(t.host, unix.TCGETS)
+	if err != nil {
+		return fmt.Errorf("get the terminal's mode: %w", err)
+	}
+	m := *old
+	m.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
+	m.Oflag &^= unix.OPOST
+	m.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
+	m.Cflag = m.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
+	m.Cc[unix.VMIN], m.Cc[unix.VTIME] = 1, 0
+	if err := unix.IoctlSetTermios(t.host, unix.TCSETS, &m); err != nil {
+		return fmt.Errorf("set the terminal's mode: %w", err)
+	}
+	t.saved = old
+	return nil
+}
+
+// resize gives the container's terminal the size of ours.
+func (t *terminal) resize() {
+	if t == nil || t.host < 0 {
+		return
+	}
+	if ws, err := unix.IoctlGetWinsize(t.host, unix.TIOCGWINSZ); err == nil && ws.Row > 0 && ws.Col > 0 {
+		_ = t.console.Resize(uint32(ws.Col), uint32(ws.Row)) // it may have ended
+	}
+}
+
+// drainLimit is how long output is waited for that comes after the process's end: a process that it left behind may keep the terminal.
+const drainLimit = time.Second
+
+func (t *terminal) drain() {
+	if t == nil {
+		return
+	}
+	select {
+	case <-t.shown:
+	case <-time.After(drainLimit):
+	}
+}
+
+// close gives our terminal its mode back. Idempotent.
+func (t *terminal) close() {
+	if t == nil {
+		return
+	}
+	t.once.Do(func() {
+		if t.saved != nil {
+			_ = unix.IoctlSetTermios(t.host, unix.TCSETS, t.saved)
+		}
+		_ = t.console.Close()
+	})
+}
+
+// signals takes the signals that are sent to us while we stand for the container's process.
+type signals struct{ c chan os.Signal }
+
+// signalQueue is as many signals as may come while one is passed on.
+const signalQueue = 64
+
+// listen begins to take signals, before there is a process: one that comes early waits for it.
+func listen(foreground bool) *signals {
+	s := &signals{c: make(chan os.Signal, signalQueue)}
+	if foreground {
+		signal.Notify(s.c)
+	}
+	return s
+}
+
+func (s *signals) stop() { signal.Stop(s.c) }
+
+// forward passes signals on until the process has ended, and returns its exit status.
+func (s *signals) forward(p *run.Process, t *terminal) int {
+	for {
+		select {
+		case <-p.Done():
+			status, _ := p.Exit()
+			return int(status)
+		case sig := <-s.c:
+			switch n, _ := sig.(unix.Signal); n {
+			case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE: // of our own: children, the Go runtime, a reader who left
+			case unix.SIGWINCH:
+				t.resize()
+			default:
+				_ = p.Signal(n) // it may have ended
+			}
+		}
+	}
+}
