@@ -13,7 +13,7 @@ import (
 var (
 	backticks = regexp.MustCompile("`([^`\n]+)`")
 	mdLink    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
-	makeCall  = regexp.MustCompile(`\bmake((?: [a-zA-Z_-]+)+)`)
+	makeCall  = regexp.MustCompile(`\bmake((?: [a-zA-Z_-]+=?)+)`) // a variable is named with its =
 	target    = regexp.MustCompile(`(?m)^([a-z][a-z-]*):`)
 )
 
@@ -127,7 +127,7 @@ func called(doc string) []string {
 	for _, line := range code(doc) {
 		line, _, _ = strings.Cut(line, "#")
 		for _, m := range makeCall.FindAllStringSubmatch(line, -1) {
-			list = append(list, strings.Fields(m[1])...)
+			list = append(list, slices.DeleteFunc(strings.Fields(m[1]), func(word string) bool { return strings.HasSuffix(word, "=") })...)
 		}
 	}
 	return list
@@ -204,7 +204,7 @@ func TestDocumentChecksCanFail(t *testing.T) {
 	if got := deadLinks("docs/b.md", "[x](a.md#top) [y](../docs/a.md) [z](https://x/y) [w](#here) [v](c.md) [u](../a.md)", is); !slices.Equal(got, []string{"c.md", "../a.md"}) {
 		t.Errorf("dead links: %q", got)
 	}
-	doc := "make sure of `make all`, and:\n    make demo lint # make sense\n    cmake x\n"
+	doc := "make sure of `make all`, and:\n    make demo lint X=y # make sense\n    cmake x\n"
 	if got := called(doc); !slices.Equal(got, []string{"all", "demo", "lint"}) {
 		t.Errorf("targets in a document: %q", got)
 	}
