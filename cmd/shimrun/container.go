@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"example.io/shim/linux/host"
+	"example.io/shim/linux/plan"
 	"example.io/shim/linux/run"
 )
 
@@ -51,7 +52,11 @@ func (a *app) deps() (*run.Deps, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &run.Deps{Facts: f, Log: a.log.warn, Fault: nil}, nil
+	d := &run.Deps{Facts: f, Log: a.log.warn}
+	if a.debug {
+		d.Fault = a.tellPlan
+	}
+	return d, nil
 }
 
 // use loads a container in which something is to be run.
@@ -95,4 +100,13 @@ func (a *app) containers() ([]*run.Container, error) {
 		}
 	}
 	return list, nil
+}
+
+// tellPlan logs what is going to be done.
+func (a *app) tellPlan(p *plan.Plan) *plan.Plan {
+	for i := range p.Steps {
+		s := &p.Steps[i]
+		a.log.debug("%s: step %d/%d of the %s: %s", p.Name, i+1, len(p.Steps), s.Actor, s.Label)
+	}
+	return p
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -179,7 +180,7 @@ func (o *execOptions) processOf(s *specs.Spec, args []string) (*specs.Process, e
 	return &p, nil
 }
 
-// addCaps adds to a copy of the sets. The inheritable one stays as it is (CVE-2022-29162), and with it what can be ambient.
+// addCaps adds to a copy of the sets. The inheritable one stays as it is (CVE-2022-29162): what is in it can be ambient.
 func addCaps(c *specs.LinuxCapabilities, more []string) *specs.LinuxCapabilities {
 	out := specs.LinuxCapabilities{}
 	if c != nil {
@@ -187,6 +188,11 @@ func addCaps(c *specs.LinuxCapabilities, more []string) *specs.LinuxCapabilities
 	}
 	add := func(list []string, names ...string) []string { return append(append([]string{}, list...), names...) }
 	out.Bounding, out.Effective, out.Permitted = add(out.Bounding, more...), add(out.Effective, more...), add(out.Permitted, more...)
+	for _, name := range more {
+		if slices.Contains(out.Inheritable, name) {
+			out.Ambient = add(out.Ambient, name)
+		}
+	}
 	return &out
 }
 

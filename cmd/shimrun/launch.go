@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/pflag"
 
+	"example.io/shim/linux/abi"
 	"example.io/shim/linux/plan"
 	"example.io/shim/linux/run"
 )
@@ -51,22 +53,16 @@ func (a *app) launch(ctx context.Context, id string, o *launchOptions, gate bool
 	if err != nil {
 		return nil, err
 	}
-	config, err := run.ReadConfig(bundle)
-	if err != nil {
-		return nil, err
-	}
-	s, err := run.ParseSpec(filepath.Join(bundle, run.ConfigFile), config)
+	s, config, err := a.readSpec(bundle)
 	if err != nil {
 		return nil, err
 	}
 	preserve := o.preserveFDs
-	if s.Process != nil {
-		if config, preserve, err = a.activation(config, s, preserve); err != nil {
-			return nil, err
-		}
-		if err := checkTerminal(s.Process.Terminal, o.detach, o.consoleSocket); err != nil {
-			return nil, err
-		}
+	if config, preserve, err = a.activation(config, s, preserve); err != nil {
+		return nil, err
+	}
+	if err := checkTerminal(s.Process.Terminal, o.detach, o.consoleSocket); err != nil {
+		return nil, err
 	}
 	deps, err := a.deps()
 	if err != nil {
@@ -133,6 +129,9 @@ func startFailure(what string, err error) error {
 	if !errors.As(err, &s) {
 		return fmt.Errorf("%s failed: %w", verb(what), err)
 	}
+	if s.Sys == abi.SysExecve && s.Errno != 0 && what != "exec" { // as execve's error it is the program's
+		return &plainError{fmt.Sprintf("exec %s: %v", s.Command, s.Errno), err}
+	}
 	return fmt.Errorf("%s failed: unable to start container process: %s%w", verb(what), stepWords(s), err)
 }
 
@@ -148,6 +147,8 @@ func stepWords(s *plan.StepError) string {
 		if _, err := fmt.Sscanf(pointerWords(s.Source), "hooks %s %d", &kind, &n); err == nil {
 			return fmt.Sprintf("error running %s hook #%d: ", kind, n)
 		}
+	case strings.HasPrefix(s.Label, "open the cgroup ") || strings.HasPrefix(s.Label, "join the cgroup "):
+		return fmt.Sprintf("error adding pid to cgroups: %v: ", s.Errno)
 	case s.Command != "" && s.Errno != 0:
 		return fmt.Sprintf("exec %s: %v: ", s.Command, s.Errno)
 	case s.Actor == plan.Child:

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/pflag"
@@ -55,7 +56,13 @@ func main() {
 	if errors.As(err, &code) {
 		os.Exit(int(code))
 	}
-	a.log.fatal(err)
+	var p *plainError
+	if errors.As(err, &p) {
+		a.log.debug("%v", err)
+		fmt.Fprintln(os.Stderr, p.text)
+	} else {
+		a.log.fatal(err)
+	}
 	var f *failure
 	if errors.As(err, &f) {
 		os.Exit(f.code)
@@ -67,6 +74,15 @@ func main() {
 type exitCode int
 
 func (c exitCode) Error() string { return fmt.Sprintf("exit status %d", int(c)) }
+
+// plainError is an error of the container's program, not of ours: its text alone is shown, as the program would.
+type plainError struct {
+	text string
+	err  error
+}
+
+func (e *plainError) Error() string { return e.err.Error() }
+func (e *plainError) Unwrap() error { return e.err }
 
 // failure is an error with an exit code of its own.
 type failure struct {
@@ -125,12 +141,11 @@ func (a *app) run(args []string) error {
 	return a.dispatch(fs.Arg(0), fs.Args()[1:])
 }
 
-// semver makes a version that begins with a number of one that does not: tools parse it.
+// semver makes a version in three numbers of what is none: tools parse it.
 func semver(v string) string {
-	if v != "" && v[0] == 'v' {
-		v = v[1:]
-	}
-	if v == "" || v[0] < '0' || v[0] > '9' {
+	v = strings.TrimPrefix(v, "v")
+	var major, minor, patch int
+	if n, _ := fmt.Sscanf(v, "%d.%d.%d", &major, &minor, &patch); n < 3 {
 		return "0.0.0-" + v
 	}
 	return v

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -29,6 +30,9 @@ func (a *app) attach(p *run.Process, ps *specs.Process, foreground bool) (*termi
 	master := p.Console()
 	if master == nil || !foreground {
 		return nil, nil
+	}
+	if err := oneNewline(master); err != nil {
+		return nil, errors.Join(err, master.Close())
 	}
 	c, err := console.New(master)
 	if err != nil {
@@ -60,7 +64,28 @@ func (a *app) attach(p *run.Process, ps *specs.Process, foreground bool) (*termi
 	return t, nil
 }
 
-// raw is cfmakeraw(3), but output stays as it is: our terminal's own output processing is the container's line discipline's business already.
+// oneNewline keeps the container's terminal from making CR LF of a newline: ours does that, and a pipe wants none (termios(3), ONLCR).
+func oneNewline(master *os.File) error {
+	raw, err := master.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		m, err := unix.IoctlGetTermios(int(fd), unix.TCGETS)
+		if err == nil {
+			m.Oflag &^= unix.ONLCR
+			err = unix.IoctlSetTermios(int(fd), unix.TCSETS, m)
+		}
+		failed = err
+	})
+	if err := errors.Join(err, failed); err != nil {
+		return fmt.Errorf("set the mode of the container's terminal: %w", err)
+	}
+	return nil
+}
+
+// raw is cfmakeraw(3), but output processing stays: see oneNewline.
 func (t *terminal) raw() error {
 	old, err := unix.IoctlGetTermios(t.host, unix.TCGETS)
 	if err != nil {
@@ -68,7 +93,6 @@ func (t *terminal) raw() error {
 	}
 	m := *old
 	m.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
-	m.Oflag &^= unix.OPOST
 	m.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
 	m.Cflag = m.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
 	m.Cc[unix.VMIN], m.Cc[unix.VTIME] = 1, 0

@@ -150,6 +150,7 @@ func (a *app) update(id, file string, set func(*specs.LinuxResources) error) err
 	if err := set(r); err != nil {
 		return err
 	}
+	settle(r)
 	return a.inStatus(id, func(c *run.Container, status run.Status) error {
 		if status == run.Stopped {
 			return errors.New("container not running")
@@ -159,6 +160,18 @@ func (a *app) update(id, file string, set func(*specs.LinuxResources) error) err
 		}
 		return c.Cgroup().Update(r)
 	})
+}
+
+// settle makes of the resources what is meant by them: memory without a limit is without one with swap too, and nobody can have fewer
+// processes than the one there is.
+func settle(r *specs.LinuxResources) {
+	if m := r.Memory; m != nil && m.Limit != nil && *m.Limit == -1 && m.Swap == nil {
+		m.Swap = m.Limit
+	}
+	if p := r.Pids; p != nil && p.Limit != nil && *p.Limit == 0 {
+		one := int64(1)
+		p.Limit = &one
+	}
 }
 
 func readAll(file string) ([]byte, error) {

@@ -140,6 +140,9 @@ func write(dir, file, value string) error {
 	return nil
 }
 
+// quotaOf is the file that a file with a period belongs to.
+var quotaOf = map[string]string{"cpu.cfs_period_us": "cpu.cfs_quota_us", "cpu.rt_period_us": "cpu.rt_runtime_us"}
+
 // Update implements Cgroup.
 func (c *v1) Update(r *specs.LinuxResources) error {
 	list, err := files.V1Update(r, c.dirs)
@@ -149,11 +152,18 @@ func (c *v1) Update(r *specs.LinuxResources) error {
 	list = c.memoryOrder(list)
 	type former struct{ dir, file, value string }
 	var done []former
-	for _, w := range list {
+	for i := 0; i < len(list); i++ { // not by range: see below
+		w := list[i]
 		dir := c.dir(w.Controller)
 		old, err := os.ReadFile(filepath.Join(dir, w.File))
 		if err == nil {
 			err = write(dir, w.File, w.Value)
+		}
+		if errors.Is(err, unix.EINVAL) && i+1 < len(list) && list[i+1].File == quotaOf[w.File] {
+			// Together they may be right where the period alone would give more than the parent allows: the quota goes first, and the period is tried once more.
+			list[i], list[i+1] = list[i+1], list[i]
+			i--
+			continue
 		}
 		if err != nil {
 			err = fmt.Errorf("update: %s (%s): %w", w.Label, w.Source, err)

@@ -23,6 +23,8 @@ type mount struct {
 	stat   plan.Ref // of a bind's source
 	binds  []bindOf // type cgroup: what is mounted inside
 	userns plan.Reg // with the mappings of an idmapped mount, or 0
+	inside string   // a bind's source that other mounts of the container bring about, below its root; "" for one of the host's
+	sealed bool     // made read-only when everything is mounted in it
 }
 
 // openSources makes, as the parent with the host's rights, a detached copy of every tree that the child mounts: the root and the sources of
@@ -97,6 +99,9 @@ func (c *compiler) openSource(i int) error {
 		return err
 	}
 	from := c.hostPath(m.Source)
+	if mt.inside = c.madeInside(from); mt.inside != "" {
+		return c.openIDMap(mt)
+	}
 	s := plan.Step{Label: "copy the mounts of " + from, Source: mt.source}
 	mt.reg = c.copyTree(s, from, mt.opt.Recursive)
 	if mt.dst == "/proc" {
@@ -216,7 +221,11 @@ func (c *compiler) makeMounts() error {
 					return refuse(fmt.Sprintf("%s/options/%d", mt.source, d.Index), "a value longer than %d bytes", fsconfigLimit-1)
 				}
 			}
-			mt.reg = c.newFS(s, mt.m.Type, src, mt.opt.Data, mt.opt, mt.source)
+			opt := mt.opt
+			if mt.sealed = c.sealedLater(mt); mt.sealed {
+				opt.Set, opt.RecSet = opt.Set&^abi.MOUNT_ATTR_RDONLY, opt.RecSet&^abi.MOUNT_ATTR_RDONLY
+			}
+			mt.reg = c.newFS(s, mt.m.Type, src, mt.opt.Data, opt, mt.source)
 			if len(mt.opt.Propagation) > 0 {
 				c.attributes(&mount{source: mt.source, reg: mt.reg, opt: spec.MountOptions{Propagation: mt.opt.Propagation}}, mt.dst)
 			}
@@ -224,6 +233,43 @@ func (c *compiler) makeMounts() error {
 		}
 	}
 	return nil
+}
+
+// sealedLater says that something is to be made in a read-only tmpfs: mount targets, or devices.
+func (c *compiler) sealedLater(mt *mount) bool {
+	if mt.m.Type != "tmpfs" || (mt.opt.Set|mt.opt.RecSet)&abi.MOUNT_ATTR_RDONLY == 0 {
+		return false
+	}
+	return mt.dst == "/dev" || slices.ContainsFunc(c.mounts, func(o *mount) bool { return strings.HasPrefix(o.dst, mt.dst+"/") })
+}
+
+// madeInside returns the path within the root of a bind's source on the host when another mount, before it, covers that path in the container: what is
+// meant is what is there then.
+func (c *compiler) madeInside(from string) string {
+	rel, ok := strings.CutPrefix(from, strings.TrimSuffix(c.in.Rootfs, "/")+"/")
+	if !ok {
+		return ""
+	}
+	rel = "/" + rel
+	for _, mt := range c.mounts[:len(c.mounts)-1] {
+		if rel == mt.dst || strings.HasPrefix(rel, mt.dst+"/") {
+			return rel
+		}
+	}
+	return ""
+}
+
+// copyInside copies the tree of a source that the container's own mounts have brought about.
+func (c *compiler) copyInside(mt *mount) {
+	held := c.lookup(plan.Step{Label: "hold the source " + mt.inside, Source: mt.source, Path: mt.inside}, mt.inside, abi.O_PATH, inRoot, "O_PATH, "+inRootText)
+	mt.stat = c.statOf(plan.Step{Label: "look at " + mt.inside, Source: mt.source, Path: mt.inside}, held, mt.inside)
+	mt.reg = c.again(plan.Step{Label: "copy the mounts of " + mt.inside, Source: mt.source, Path: mt.inside}, held, mt.opt.Recursive)
+	c.close(held, mt.inside)
+	if mt.dst == "/proc" {
+		c.isProc(mt.reg, mt.source, mt.inside)
+	}
+	c.attributes(mt, mt.inside)
+	c.idmap(mt)
 }
 
 // fsconfigLimit is how long a string of fsconfig(2) may be, with its NUL.
@@ -289,6 +335,9 @@ func (c *compiler) attachMounts() error {
 		if mt.opt.Remount {
 			c.remount(mt)
 			continue
+		}
+		if mt.inside != "" {
+			c.copyInside(mt)
 		}
 		s := plan.Step{Label: "mount on " + mt.dst, Source: mt.source, Path: mt.dst}
 		kind := dirTarget

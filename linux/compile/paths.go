@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"path"
 
 	"example.io/shim/linux/abi"
 	"example.io/shim/linux/plan"
@@ -23,7 +24,12 @@ func (c *compiler) maskPaths() error {
 		[]spec.MountData{{Key: "nr_blocks", Value: "1", HasValue: true, Index: ours}, {Key: "mode", Value: "0755", HasValue: true, Index: ours}},
 		spec.MountOptions{Set: abi.MOUNT_ATTR_RDONLY | abi.MOUNT_ATTR_NOSUID | abi.MOUNT_ATTR_NODEV | abi.MOUNT_ATTR_NOEXEC}, "/linux/maskedPaths")
 	files := &mask{what: "/dev/null", reg: c.null, used: c.b.Buf("null used", 8)}
+	seen := map[string]bool{}
 	for i, p := range c.spec.Linux.MaskedPaths {
+		if seen[path.Clean(p)] {
+			continue // a second mask would hide nothing more
+		}
+		seen[path.Clean(p)] = true
 		c.maskPath(fmt.Sprintf("/linux/maskedPaths/%d", i), p, dirs, files)
 	}
 	return nil

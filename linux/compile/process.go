@@ -39,7 +39,7 @@ func (c *compiler) workingDir() {
 	c.close(r, "the working directory")
 }
 
-// environment returns the environment with each name once, the last value of it, and whether HOME is missing.
+// environment returns the environment with each name once, the last value of it, and whether HOME is missing or empty.
 func environment(env []string) (list []string, noHome bool) {
 	at := map[string]int{}
 	for _, e := range env {
@@ -51,7 +51,10 @@ func environment(env []string) (list []string, noHome bool) {
 		at[name] = len(list)
 		list = append(list, e)
 	}
-	_, home := at["HOME"]
+	i, home := at["HOME"]
+	if home && list[i] == "HOME=" { // as good as none
+		list, home = append(list[:i], list[i+1:]...), false
+	}
 	return list, !home
 }
 

@@ -278,6 +278,11 @@ var propagations = map[string]struct {
 // sealRoot gives the root its last attributes.
 func (c *compiler) sealRoot() error {
 	c.b.In(plan.Child, plan.Root)
+	for _, mt := range c.mounts {
+		if mt.sealed {
+			c.setattr(plan.Step{Label: "make " + mt.dst + " read-only", Source: mt.source + "/options", Path: mt.dst}, mt.reg, false, abi.MOUNT_ATTR_RDONLY, 0, 0, "RDONLY")
+		}
+	}
 	if c.spec.Root.Readonly {
 		c.setattr(plan.Step{Label: "make the root read-only", Source: "/root/readonly"}, c.root, false, abi.MOUNT_ATTR_RDONLY, 0, 0, "MOUNT_ATTR_RDONLY")
 	}

@@ -102,13 +102,18 @@ func LoadSpec(bundle string) (*specs.Spec, error) {
 // ParseSpec validates the content of the config.json at path.
 func ParseSpec(path string, data []byte) (*specs.Spec, error) {
 	s, err := spec.Parse(data)
-	if err == nil {
-		err = spec.Validate(s, spec.Options{})
-	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return s, nil
+	return s, ValidateSpec(path, s)
+}
+
+// ValidateSpec validates what was read from the config.json at path.
+func ValidateSpec(path string, s *specs.Spec) error {
+	if err := spec.Validate(s, spec.Options{}); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
 
 // Compile makes the plan that Create would carry out.

@@ -36,6 +36,7 @@ type resources struct {
 	prefix string
 	list   []Write
 	err    error
+	update bool // of a living container
 }
 
 // V1 returns the writes to cgroup v1 files that carry r out in a new cgroup, in order. prefix is the JSON pointer of r
@@ -55,7 +56,7 @@ func V1(r *specs.LinuxResources, dirs []Dir, prefix string) ([]Write, error) {
 // V1Update returns the writes that change a living cgroup. Device rules stay as they were made: clients that update (the CRI) send the whole
 // section again, with the rules of the create.
 func V1Update(r *specs.LinuxResources, dirs []Dir) ([]Write, error) {
-	w := &resources{dirs: dirs}
+	w := &resources{dirs: dirs, update: true}
 	if err := w.common(r); err != nil {
 		return nil, err
 	}
@@ -164,7 +165,7 @@ func (w *resources) cpu(c *specs.LinuxCPU) {
 	if c.RealtimeRuntime != nil && *c.RealtimeRuntime != 0 {
 		num("cpu.rt_runtime_us", "realtimeRuntime", strconv.FormatInt(*c.RealtimeRuntime, 10), "set the realtime runtime")
 	}
-	if c.Idle != nil && *c.Idle != 0 {
+	if c.Idle != nil && (*c.Idle != 0 || w.update) { // a new cgroup is not idle, and an older kernel has no such file
 		num("cpu.idle", "idle", strconv.FormatInt(*c.Idle, 10), "schedule as idle")
 	}
 	if c.Cpus != "" {
