@@ -35,7 +35,12 @@ func (a *app) readSpec(bundle string) (*specs.Spec, []byte, error) {
 			root = filepath.Join(bundle, root)
 		}
 	}
+	changed = stripRoot(s, root) || changed
 	changed = inheritModes(s, root) || changed
+	if s.Linux != nil && s.Linux.Resources != nil && noPids(s.Linux.Resources) {
+		settle(s.Linux.Resources)
+		changed = true
+	}
 	if err := run.ValidateSpec(file, s); err != nil {
 		return nil, nil, err
 	}
@@ -88,6 +93,16 @@ func (a *app) dropUnknownAccess(s *specs.Spec) (changed bool) {
 		if known != d.Access && known != "" {
 			a.log.warn("device rule %d: access %q is taken as %q", i, d.Access, known)
 			d.Access, changed = known, true
+		}
+	}
+	return changed
+}
+
+// stripRoot takes the host's path of the root away from mounts' destinations, which some tools write before them.
+func stripRoot(s *specs.Spec, root string) (changed bool) {
+	for i := range s.Mounts {
+		if rest, ok := strings.CutPrefix(s.Mounts[i].Destination, root+"/"); ok && root != "/" {
+			s.Mounts[i].Destination, changed = "/"+rest, true
 		}
 	}
 	return changed

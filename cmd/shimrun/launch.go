@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/pflag"
 
@@ -127,6 +128,9 @@ func writePidFile(path string, pid int) error {
 func startFailure(what string, err error) error {
 	var s *plan.StepError
 	if !errors.As(err, &s) {
+		if errdefs.IsInvalidArgument(err) || errdefs.IsNotImplemented(err) {
+			return fmt.Errorf("%s failed: invalid configuration: %w", verb(what), err)
+		}
 		return fmt.Errorf("%s failed: %w", verb(what), err)
 	}
 	if s.Sys == abi.SysExecve && s.Errno != 0 && what != "exec" { // as execve's error it is the program's

@@ -168,10 +168,14 @@ func settle(r *specs.LinuxResources) {
 	if m := r.Memory; m != nil && m.Limit != nil && *m.Limit == -1 && m.Swap == nil {
 		m.Swap = m.Limit
 	}
-	if p := r.Pids; p != nil && p.Limit != nil && *p.Limit == 0 {
+	if noPids(r) {
 		one := int64(1)
-		p.Limit = &one
+		r.Pids.Limit = &one
 	}
+}
+
+func noPids(r *specs.LinuxResources) bool {
+	return r.Pids != nil && r.Pids.Limit != nil && *r.Pids.Limit == 0
 }
 
 func readAll(file string) ([]byte, error) {

@@ -107,6 +107,7 @@ dispatch:
 	JZ want
 	TESTQ AX, AX
 	JNZ left
+	JMP advance // the pid is saved by the process that leaves, which runs beside this one
 want:
 	TESTL $1, BX
 	JZ good

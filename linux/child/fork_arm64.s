@@ -99,6 +99,7 @@ dispatch:
 	MOVWU in_flags(R19), R10
 	TBZ $1, R10, want
 	CBNZ R0, left
+	B advance // the pid is saved by the process that leaves, which runs beside this one
 want:
 	TBZ $0, R10, good
 	MOVD in_want(R19), R9

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"encoding/binary"
 	"path"
 
 	"example.io/shim/linux/abi"
@@ -25,7 +26,7 @@ func (c *compiler) makeCgroups() error {
 					Args: []plan.Arg{plan.AtCwd(), c.b.Str(dir), plan.T(0o755, "0755")}, Tolerate: []abi.Errno{abi.EEXIST},
 					Stays: "other containers are in it too"})
 			} else {
-				c.makeLeaf(dir)
+				c.makeLeaf(dir, d.Has("freezer"))
 			}
 			if d.Has("cpuset") {
 				c.inheritCpuset(dir)
@@ -46,7 +47,7 @@ func (c *compiler) makeCgroups() error {
 
 // makeLeaf makes the container's own directory. One that is there already must be empty of processes: they would be the container's, and
 // die with it.
-func (c *compiler) makeLeaf(dir string) {
+func (c *compiler) makeLeaf(dir string, freezer bool) {
 	made := c.b.Label()
 	i := c.b.Add(plan.Step{Label: "make the cgroup " + dir, Source: "/linux/cgroupsPath", Path: dir, Sys: abi.SysMkdirat,
 		Args: []plan.Arg{plan.AtCwd(), c.b.Str(dir), plan.T(0o755, "0755")}, Tolerate: []abi.Errno{abi.EEXIST},
@@ -59,7 +60,22 @@ func (c *compiler) makeLeaf(dir string) {
 	s.Args = []plan.Arg{plan.R(r), plan.A(c.b.Buf("procs", 8)), plan.V(8)}
 	c.b.Add(s)
 	c.close(r, "cgroup.procs")
+	if freezer {
+		c.checkThawed(dir)
+	}
 	c.b.Place(made)
+}
+
+// checkThawed refuses a cgroup that is frozen already: the child would stop when it enters, and everybody with it.
+func (c *compiler) checkThawed(dir string) {
+	const thawed = "THAWED\n"
+	s := plan.Step{Label: "container's cgroup unexpectedly frozen: look at " + dir, Source: "/linux/cgroupsPath", Path: dir, Why: whyV1 + "freezer-subsystem.rst"}
+	r, buf := c.open(s, path.Join(dir, "freezer.state"), abi.O_RDONLY, "O_RDONLY"), c.b.Buf("freezer.state", 16)
+	s.Sys, s.Args = abi.SysRead, []plan.Arg{plan.R(r), plan.A(buf), plan.V(16)}
+	c.b.Add(s)
+	c.close(r, "freezer.state")
+	c.b.Add(plan.Step{Label: s.Label, Source: s.Source, Path: dir, Op: plan.OpCheck, Args: []plan.Arg{plan.M(buf, 0)}, Mask: ^uint64(0),
+		Equal: binary.LittleEndian.Uint64([]byte(thawed + "\x00")), Errno: abi.EBUSY})
 }
 
 // inheritCpuset copies the parent's CPUs and memory nodes to a new cpuset, which nothing can enter before (cpusets.rst, 1.4).

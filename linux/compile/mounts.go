@@ -100,7 +100,11 @@ func (c *compiler) openSource(i int) error {
 	}
 	from := c.hostPath(m.Source)
 	if mt.inside = c.madeInside(from); mt.inside != "" {
-		return c.openIDMap(mt)
+		err := c.openIDMap(mt)
+		if mt.userns != 0 {
+			c.keep = append(c.keep, mt.userns)
+		}
+		return err
 	}
 	s := plan.Step{Label: "copy the mounts of " + from, Source: mt.source}
 	mt.reg = c.copyTree(s, from, mt.opt.Recursive)

@@ -41,6 +41,7 @@ func newBundle(t testing.TB, edit func(*specs.Spec)) string {
 		}
 	}
 	write("etc/passwd", []byte("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n"), 0o644)
+	write("bin/broken", []byte("not a program\n"), 0o755)
 	write("etc/plain", []byte("not a program\n"), 0o644)
 	s := defaultSpec(filepath.Base(dir))
 	if edit != nil {

@@ -35,7 +35,7 @@ func (e *engine) call(s *plan.Step) (int64, string) {
 		e.oom = w
 		return 0, ""
 	case plan.CallAdopt:
-		return errnoOf(e.adopt(int(e.im.Value(s.Args[0]))))
+		return errnoOf(e.adopt(s.Args[0]))
 	case plan.CallAgent:
 		return errnoOf(e.agent(int(e.im.Value(s.Args[0])), e.text(s.Args[1]), int(e.im.Value(s.Args[2]))))
 	case plan.CallOOMScore:
@@ -147,11 +147,13 @@ func userns(uids, gids string) (fd int, err error) {
 }
 
 // adopt makes the process that the child cloned in its own place (CLONE_PARENT: it is our child too) the container's.
-func (e *engine) adopt(pid int) error {
+func (e *engine) adopt(arg plan.Arg) error {
+	first := e.proc
+	<-first.Done() // it leaves right after its clone3, and has noted the pid then
+	pid := int(e.im.Value(arg))
 	if pid <= 0 {
 		return fmt.Errorf("the child told of pid %d: %w", pid, unix.ESRCH)
 	}
-	first := e.proc
 	proc, err := children.Fork(func() (int, int, error) {
 		pidfd, err := unix.PidfdOpen(pid, 0)
 		if err != nil {
@@ -163,7 +165,6 @@ func (e *engine) adopt(pid int) error {
 	if err != nil {
 		return err
 	}
-	<-first.Done() // it left right after its clone3
 	e.proc = proc
 	e.im.SetReg(e.plan.Reg(plan.RegPid), int64(pid))
 	return nil
