@@ -196,8 +196,8 @@ func someProfile(r *rand.Rand) *specs.LinuxSeccomp {
 			b.Names = append(b.Names, pick(r, names))
 		}
 		if r.IntN(2) == 0 {
-			for range r.IntN(4) {
-				b.Args = append(b.Args, specs.LinuxSeccompArg{Index: uint(r.IntN(maxArgs)), Op: pick(r, operators), Value: pick(r, words), ValueTwo: pick(r, words)})
+			for range min(r.IntN(4), r.IntN(4)) {
+				b.Args = append(b.Args, specs.LinuxSeccompArg{Index: uint(r.IntN(1 + r.IntN(maxArgs))), Op: pick(r, operators), Value: pick(r, words), ValueTwo: pick(r, words)})
 			}
 		}
 		p.Syscalls = append(p.Syscalls, b)

@@ -138,24 +138,70 @@ func (w *writer) leaf(v uint16) label {
 // rules asks for the conditions of a call, rule by rule.
 func (w *writer) rules(v *verdict) label {
 	next := w.ret(v.ret)
-	for i := range v.rules {
-		r := v.rules[len(v.rules)-1-i]
-		yes := w.ret(r.ret)
-		for n := range r.conds {
-			yes = w.cond(&r.conds[len(r.conds)-1-n], yes, next)
+	for end := len(v.rules); end > 0; {
+		first := w.group(v.rules[:end])
+		if end-first > 1 {
+			next = w.values(v.rules[first:end], next)
+		} else {
+			next = w.rule(&v.rules[first], next)
 		}
-		next = yes
+		end = first
 	}
 	return next
 }
 
-// cond asks for one condition: the upper half of the argument first, and the lower one when that does not decide.
-func (w *writer) cond(c *specs.LinuxSeccompArg, yes, no label) label {
-	low := offArgs + 8*uint32(c.Index)
-	high := low + 4
+// group returns where the rules begin that, at the end of the list, ask whether one argument is one of several values with the same upper half.
+func (w *writer) group(list []rule) int {
+	last := &list[len(list)-1]
+	first := len(list) - 1
+	for i := first; i >= 0; i-- {
+		r := &list[i]
+		if len(r.conds) != 1 || r.conds[0].Op != specs.OpEqualTo || r.conds[0].Index != last.conds[0].Index || r.conds[0].Value>>32 != last.conds[0].Value>>32 {
+			break
+		}
+		first = i
+	}
+	return first
+}
+
+// values asks for the values of a group: the argument is loaded once.
+func (w *writer) values(list []rule, next label) label {
+	at := next
+	for i := range list {
+		r := &list[len(list)-1-i]
+		at = w.jump(opJeq, uint32(r.conds[0].Value), w.ret(r.ret), at)
+	}
+	c := &list[0].conds[0]
+	low, high := w.halves(c)
+	at = w.load(low, at)
+	if archs[w.arch].narrow {
+		return at
+	}
+	return w.load(high, w.jump(opJeq, uint32(c.Value>>32), at, next))
+}
+
+// rule asks for the conditions of one rule.
+func (w *writer) rule(r *rule, next label) label {
+	yes := w.ret(r.ret)
+	for n := range r.conds {
+		yes = w.cond(&r.conds[len(r.conds)-1-n], yes, next)
+	}
+	return yes
+}
+
+// halves are the offsets of an argument's lower and upper half.
+func (w *writer) halves(c *specs.LinuxSeccompArg) (low, high uint32) {
+	low = offArgs + 8*uint32(c.Index)
+	high = low + 4
 	if archs[w.arch].big {
 		low, high = high, low
 	}
+	return low, high
+}
+
+// cond asks for one condition: the upper half of the argument first, and the lower one when that does not decide.
+func (w *writer) cond(c *specs.LinuxSeccompArg, yes, no label) label {
+	low, high := w.halves(c)
 	value, code := c.Value, uint16(opJeq)
 	switch c.Op {
 	case specs.OpNotEqual:
