@@ -97,7 +97,7 @@ func texts(archs []bpf.Arch) []string {
 }
 
 // profiles are the default ones of containerd and Docker, for a machine of that kind.
-func profiles(t *testing.T, goarch string) map[string]*specs.LinuxSeccomp {
+func profiles(t testing.TB, goarch string) map[string]*specs.LinuxSeccomp {
 	t.Helper()
 	// containerd asks the machine that it runs on; what differs on the other is in its function DefaultProfile.
 	c := containerd.DefaultProfile(&specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: []string{"CAP_CHOWN", "CAP_SYS_CHROOT"}}}})
@@ -258,8 +258,8 @@ func numbers(base uint32) []uint32 {
 	return append(list, base|0xffff)
 }
 
-// TestRandom compares profiles that are made by chance. A call has one rule with conditions at most: libseccomp 2.5.4 mixes the conditions of several up
-// (of "at most 0" and "at least 1<<32 + 1" it allows 1 too); what we make of several is held against the profile itself by FuzzSeccomp.
+// TestRandom compares profiles that are made by chance. A call has one rule with conditions, or some that ask for equality: libseccomp 2.5.4 mixes others up
+// (of "at most 0" and "at least 1<<32 + 1" it allows 1 too); what we make of them is held against the profile itself by FuzzSeccomp.
 func TestRandom(t *testing.T) {
 	ops := []specs.LinuxSeccompOperator{specs.OpNotEqual, specs.OpLessThan, specs.OpEqualTo, specs.OpGreaterEqual, specs.OpGreaterThan, specs.OpMaskedEqual, specs.OpLessEqual}
 	words := []uint64{0, 1, 2, 7, 0xffffffff, 1 << 32, 1<<32 | 1, 1 << 63, 1<<64 - 1}
@@ -273,10 +273,17 @@ func TestRandom(t *testing.T) {
 			if r.IntN(10) == 0 {
 				p.Syscalls = append(p.Syscalls, b)
 			}
-			for _, i := range r.Perm(6)[:1+r.IntN(3)] {
-				b.Args = append(b.Args, specs.LinuxSeccompArg{Index: uint(i), Value: words[r.IntN(len(words))], ValueTwo: words[r.IntN(len(words))], Op: ops[r.IntN(len(ops))]})
+			rules, from := 1, ops
+			if r.IntN(2) == 0 {
+				rules, from = 1+r.IntN(4), []specs.LinuxSeccompOperator{specs.OpEqualTo}
 			}
-			p.Syscalls = append(p.Syscalls, b)
+			for range rules {
+				b.Args = nil
+				for _, i := range r.Perm(6)[:1+r.IntN(3)] {
+					b.Args = append(b.Args, specs.LinuxSeccompArg{Index: uint(i), Value: words[r.IntN(len(words))], ValueTwo: words[r.IntN(len(words))], Op: from[r.IntN(len(from))]})
+				}
+				p.Syscalls = append(p.Syscalls, b)
+			}
 			if r.IntN(10) == 0 {
 				b.Args = nil
 				p.Syscalls = append(p.Syscalls, b)

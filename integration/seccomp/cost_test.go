@@ -3,6 +3,7 @@ package seccomp
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/oci"
 
 	"example.io/shim/integration/daemon"
+	"example.io/shim/linux/bpf"
 )
 
 // BenchmarkProfile takes containers of /bin/true through containerd, in turn without a profile and with containerd's default one. The ratios are medians of the
@@ -43,6 +45,24 @@ func BenchmarkProfile(b *testing.B) {
 		b.ReportMetric(median(plain[k]), name+"-ms")
 		b.ReportMetric(median(filtered[k]), "filtered-"+name+"-ms")
 		b.ReportMetric(median(ratios[k]), name+"-ratio")
+	}
+}
+
+// BenchmarkCompile makes the filters of the default profiles, for this kind of machine.
+func BenchmarkCompile(b *testing.B) {
+	native, ok := bpf.Native(runtime.GOARCH)
+	if !ok {
+		b.Fatal("no table for", runtime.GOARCH)
+	}
+	for name, p := range profiles(b, runtime.GOARCH) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := bpf.Compile(p, native); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -201,6 +201,12 @@ func someProfile(r *rand.Rand) *specs.LinuxSeccomp {
 			}
 		}
 		p.Syscalls = append(p.Syscalls, b)
+		for b.Args = nil; r.IntN(3) == 0; { // several values of one argument
+			c := b
+			c.Action, c.ErrnoRet = action()
+			c.Args = []specs.LinuxSeccompArg{{Index: 1, Op: specs.OpEqualTo, Value: pick(r, words)}}
+			p.Syscalls = append(p.Syscalls, c)
+		}
 	}
 	return p
 }

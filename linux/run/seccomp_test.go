@@ -179,7 +179,8 @@ func newAgent(t *testing.T, path string) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &agent{path: path, states: make(chan specs.ContainerProcessState, 100)}
+	// More states than TestFaults makes, which reads none of them.
+	a := &agent{path: path, states: make(chan specs.ContainerProcessState, 1<<14)}
 	done := make(chan bool)
 	t.Cleanup(func() {
 		_ = unix.Shutdown(fd, unix.SHUT_RDWR) // accept returns

@@ -83,6 +83,10 @@ func (p *problems) fields(v reflect.Value, pointer string, n *node) {
 			p.fields(v.Field(i), at(pointer, name), n.child(name))
 		}
 	case reflect.Slice, reflect.Array:
+		if e := n.element(); v.Type().Elem().Kind() == reflect.String && e.rule != nil {
+			p.texts(v, pointer)
+			return
+		}
 		for i := range v.Len() {
 			p.fields(v.Index(i), at(pointer, i), n.element())
 		}
@@ -95,6 +99,15 @@ func (p *problems) fields(v reflect.Value, pointer string, n *node) {
 		}
 	default:
 		p.leaf(v, pointer, n)
+	}
+}
+
+// texts checks a list of strings, which may be hundreds of names of system calls: a pointer is made for one that is wrong only.
+func (p *problems) texts(v reflect.Value, pointer string) {
+	for i := range v.Len() {
+		if strings.IndexByte(v.Index(i).String(), 0) >= 0 {
+			p.bad(at(pointer, i), "holds a NUL character")
+		}
 	}
 }
 
