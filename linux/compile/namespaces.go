@@ -89,7 +89,11 @@ func (c *compiler) born() uint64 {
 	if c.ns.joinUser {
 		return 0
 	}
-	return c.ns.create &^ (abi.CLONE_NEWCGROUP | abi.CLONE_NEWTIME)
+	later := uint64(abi.CLONE_NEWCGROUP | abi.CLONE_NEWTIME)
+	if c.ns.newUser {
+		later |= abi.CLONE_NEWIPC // see newNamespaces
+	}
+	return c.ns.create &^ later
 }
 
 func flagText(flags uint64) string {
@@ -209,6 +213,10 @@ func (c *compiler) newNamespaces() {
 				Args: []plan.Arg{plan.R(c.b.Reg(plan.RegPid)), c.b.Str(uids), c.b.Str(gids)}})
 		})
 		c.becomeRoot()
+		if c.ns.create&abi.CLONE_NEWIPC != 0 {
+			c.b.Add(plan.Step{Label: "make the ipc namespace", Source: "/linux/namespaces", Why: "mq_overview(7): the root of its message queues is of who makes it, and must be mapped",
+				Sys: abi.SysUnshare, Args: []plan.Arg{plan.T(abi.CLONE_NEWIPC, "CLONE_NEWIPC")}})
+		}
 	}
 	if c.ns.create&abi.CLONE_NEWCGROUP != 0 {
 		c.b.Add(plan.Step{Label: "make a cgroup namespace", Source: "/linux/namespaces", Why: "cgroup_namespaces(7)", Sys: abi.SysUnshare,
