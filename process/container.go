@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -13,10 +14,10 @@ import (
 // below mail. Everything it does is short; slow work runs in the goroutine of the RPC that asked for it and
 // posts its completion.
 type container struct {
-	cfg    *Config
-	params CreateParams
-	handle Handle
-	pid    int // init's
+	cfg     *Config
+	params  CreateParams
+	handle  Handle
+	initPid atomic.Int64 // 0 until a restored init is there
 
 	mail chan func()
 	gone chan struct{} // closed when run has ended
@@ -34,16 +35,27 @@ type container struct {
 
 func newContainer(cfg *Config, p CreateParams, h Handle, s Streams) *container {
 	c := &container{
-		cfg: cfg, params: p, handle: h, pid: h.Init().Pid(),
+		cfg: cfg, params: p, handle: h,
 		mail: make(chan func()), gone: make(chan struct{}),
 		init: newProc("", p.Stdio, Created), execs: map[string]*proc{},
 	}
-	c.init.child, c.init.streams = h.Init(), s
+	c.init.streams = s
+	if ch := h.Init(); ch != nil {
+		c.hasInit(ch)
+	}
 	if w := h.OOM(); w != nil {
 		c.oom = w.C()
 	}
 	return c
 }
+
+// hasInit takes init's child over.
+func (c *container) hasInit(ch Child) {
+	c.init.child = ch
+	c.initPid.Store(int64(ch.Pid()))
+}
+
+func (c *container) pid() int { return int(c.initPid.Load()) }
 
 // run is the owner goroutine. Mail is unbuffered: what was accepted is executed.
 func (c *container) run() {

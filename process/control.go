@@ -19,10 +19,7 @@ func (m *Manager) Pause(ctx context.Context, id string) error {
 		if err := p.apply(evPause); err != nil {
 			return err
 		}
-		if c.starts > 0 {
-			quiet = make(chan struct{})
-			c.quiet = quiet
-		}
+		quiet = c.startsDone()
 		return nil
 	})
 	if err != nil {
@@ -32,15 +29,19 @@ func (m *Manager) Pause(ctx context.Context, id string) error {
 	return c.doProc("", func(p *proc) error { return c.pauseDone(p, frozen) })
 }
 
+// startsDone returns what is closed when no exec is being started any more, nil when none is. The table lets one at a time wait.
+func (c *container) startsDone() chan struct{} {
+	if c.starts > 0 {
+		c.quiet = make(chan struct{})
+	}
+	return c.quiet
+}
+
 // freeze waits until no exec is being started, and pauses. After an error, or when init has died meanwhile
 // and the sweep thawed too early, the cgroup is thawed again.
 func (c *container) freeze(ctx context.Context, quiet chan struct{}) error {
-	if quiet != nil {
-		select {
-		case <-quiet:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if err := await(ctx, quiet); err != nil {
+		return err
 	}
 	// Noted before the freezing, so that a sweep thaws whatever comes of it.
 	err := c.do(func() error {
@@ -60,6 +61,19 @@ func (c *container) freeze(ctx context.Context, quiet chan struct{}) error {
 		c.thaw()
 	}
 	return err
+}
+
+// await waits for c to be closed; nil is.
+func await(ctx context.Context, c chan struct{}) error {
+	if c == nil {
+		return nil
+	}
+	select {
+	case <-c:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 var errInitEnded = fmt.Errorf("init has ended: %w", errdefs.ErrFailedPrecondition)
@@ -132,9 +146,12 @@ func (m *Manager) Kill(ctx context.Context, id, execID string, sig int, all bool
 		if p != c.init {
 			e = evExecKill
 		}
-		frozen = p == c.init && p.status == Paused
+		frozen = p == c.init && p.status.Public() == Paused
 		if err := p.apply(e); err != nil || all {
 			return err
+		}
+		if p.child == nil {
+			return fmt.Errorf("%s: it has not been restored from its checkpoint yet: %w", e, errdefs.ErrFailedPrecondition)
 		}
 		return signalErr(p.child.Signal(sig), sig)
 	})
@@ -170,14 +187,6 @@ func (m *Manager) Update(ctx context.Context, id string, resources []byte) error
 	return c.wrap("", c.handle.Update(ctx, resources))
 }
 
-// Checkpoint is not offered.
-func (m *Manager) Checkpoint(ctx context.Context, id string) error {
-	if _, err := m.find(id); err != nil {
-		return err
-	}
-	return fmt.Errorf("container %s: checkpoint: %w", id, errdefs.ErrNotImplemented)
-}
-
 // Resize sets the size of a console; without one it does nothing.
 func (m *Manager) Resize(ctx context.Context, id, execID string, width, height uint32) error {
 	s, c, err := m.streams(id, execID, false)
@@ -203,7 +212,10 @@ func (m *Manager) streams(id, execID string, closeStdin bool) (s Streams, c *con
 		return nil, nil, err
 	}
 	err = c.doProc(execID, func(p *proc) error {
-		s, p.stdinClosed = p.streams, p.stdinClosed || closeStdin
+		p.stdinClosed = p.stdinClosed || closeStdin
+		if p.child != nil { // a restored init's are not running before
+			s = p.streams
+		}
 		return nil
 	})
 	return s, c, err

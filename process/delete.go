@@ -54,7 +54,7 @@ func (m *Manager) Delete(ctx context.Context, id, execID string) (DeleteResult, 
 		if removed != nil {
 			return errors.Join(fmt.Errorf("delete: %w", removed), p.apply(evDeleteFailed))
 		}
-		res = DeleteResult{Pid: c.pid, Exit: p.exit}
+		res = DeleteResult{Pid: c.pid(), Exit: p.exit}
 		return c.deleted(m)
 	})
 	if err == nil {
@@ -69,7 +69,12 @@ func (c *container) awaitEnd(ctx context.Context) error {
 		if _, err := next(p.status, evDelete); err != nil {
 			return err
 		}
-		if p.status == Created {
+		switch {
+		case p.status != Created:
+		case p.child == nil: // a checkpoint that was not restored: there is nothing to wait for
+			p.fail()
+			p.settle()
+		default:
 			_ = p.child.Signal(sigKill) // an error means that it has ended, which Done tells
 		}
 		return nil
@@ -141,7 +146,7 @@ func (c *container) deleted(m *Manager) error {
 	if err := c.init.apply(evDeleted); err != nil {
 		return err
 	}
-	c.publish(TaskDelete{ContainerID: c.params.ID, Pid: c.pid, Exit: c.init.exit})
+	c.publish(TaskDelete{ContainerID: c.params.ID, Pid: c.pid(), Exit: c.init.exit})
 	for _, p := range c.execs {
 		p.settle()
 	}

@@ -48,18 +48,22 @@ type TaskExecStarted struct {
 	Pid                 int
 }
 
+// TaskCheckpointed says that a checkpoint was written into the folder Path.
+type TaskCheckpointed struct{ ContainerID, Path string }
+
 // TaskPaused says that the container's processes stand still.
 type TaskPaused struct{ ContainerID string }
 
 // TaskResumed says that they run again.
 type TaskResumed struct{ ContainerID string }
 
-func (TaskCreate) taskEvent()      {}
-func (TaskStart) taskEvent()       {}
-func (TaskExit) taskEvent()        {}
-func (TaskDelete) taskEvent()      {}
-func (TaskOOM) taskEvent()         {}
-func (TaskExecAdded) taskEvent()   {}
-func (TaskExecStarted) taskEvent() {}
-func (TaskPaused) taskEvent()      {}
-func (TaskResumed) taskEvent()     {}
+func (TaskCreate) taskEvent()       {}
+func (TaskStart) taskEvent()        {}
+func (TaskExit) taskEvent()         {}
+func (TaskDelete) taskEvent()       {}
+func (TaskOOM) taskEvent()          {}
+func (TaskExecAdded) taskEvent()    {}
+func (TaskExecStarted) taskEvent()  {}
+func (TaskCheckpointed) taskEvent() {}
+func (TaskPaused) taskEvent()       {}
+func (TaskResumed) taskEvent()      {}

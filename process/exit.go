@@ -26,8 +26,8 @@ func (c *container) exited(p *proc) {
 		c.cfg.Log("%s: exit: %v", c.name(p.execID), err)
 		return
 	}
-	if p.status == starting {
-		return // startInit calls again when the start has been answered
+	if p.status == starting || p.status == dumping || p.status == dumpingPaused {
+		return // startInit and Checkpoint call again when the request has been answered
 	}
 	p.end(p.child.Exit())
 	if p == c.init {

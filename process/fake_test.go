@@ -98,7 +98,9 @@ type fakeHandle struct {
 
 	startGate, execGate, pauseGate, deleteGate gate
 	startErr, execErr, pauseErr, resumeErr     error
-	deleteErr                                  error
+	deleteErr, checkpointErr                   error
+	checkpointGate                             gate
+	restored                                   bool   // Init is nil until Start
 	onStart                                    func() // while Start runs
 	onExec                                     func(*fakeChild)
 
@@ -130,7 +132,14 @@ func (h *fakeHandle) child(execID string) *fakeChild {
 	return h.children[execID]
 }
 
-func (h *fakeHandle) Init() Child               { return h.init }
+func (h *fakeHandle) Init() Child {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.restored {
+		return nil
+	}
+	return h.init
+}
 func (h *fakeHandle) OOM() OOMWatcher           { return h.oom }
 func (h *fakeHandle) PrivatePidNamespace() bool { return h.private }
 func (h *fakeHandle) Stats() (any, error)       { return "stats", nil }
@@ -139,7 +148,13 @@ func (h *fakeHandle) Start(ctx context.Context) error {
 	if h.onStart != nil {
 		h.onStart()
 	}
-	return errors.Join(h.startGate.pass(ctx), h.startErr)
+	err := errors.Join(h.startGate.pass(ctx), h.startErr)
+	if err == nil {
+		h.mu.Lock()
+		h.restored = false
+		h.mu.Unlock()
+	}
+	return err
 }
 
 func (h *fakeHandle) Exec(ctx context.Context, r ExecRequest) (Child, error) {
@@ -170,7 +185,17 @@ func (h *fakeHandle) Pause(ctx context.Context) error {
 	h.note("pause")
 	return errors.Join(h.pauseGate.pass(ctx), h.pauseErr)
 }
-func (h *fakeHandle) Resume(context.Context) error         { h.note("resume"); return h.resumeErr }
+func (h *fakeHandle) Resume(context.Context) error { h.note("resume"); return h.resumeErr }
+func (h *fakeHandle) Checkpoint(ctx context.Context, r CheckpointRequest) error {
+	h.note(fmt.Sprintf("checkpoint paused=%v", r.Paused))
+	if err := errors.Join(h.checkpointGate.pass(ctx), h.checkpointErr); err != nil {
+		return err
+	}
+	if r.Exit {
+		_ = h.init.Signal(sigKill)
+	}
+	return nil
+}
 func (h *fakeHandle) Update(context.Context, []byte) error { h.note("update"); return nil }
 func (h *fakeHandle) KillAll(sig int) error                { h.note(fmt.Sprint("killall ", sig)); return nil }
 func (h *fakeHandle) Delete(ctx context.Context) error {
@@ -281,6 +306,8 @@ func (w *world) Publish(e Event) {
 		s = "started " + e.ExecID
 	case TaskPaused:
 		s = "paused " + e.ContainerID
+	case TaskCheckpointed:
+		s = "checkpointed " + e.ContainerID + " " + e.Path
 	case TaskResumed:
 		s = "resumed " + e.ContainerID
 	}

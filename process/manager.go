@@ -48,13 +48,14 @@ type CreateParams struct {
 	Rootfs                []Mount
 	Options               Options
 	Stdio                 StdioConfig
+	Checkpoint            string // folder of a checkpoint to restore, or empty
 }
 
 func (p CreateParams) owner() IOOwner {
 	return IOOwner{ID: p.ID, Namespace: p.Namespace, Bundle: p.Bundle, UID: p.Options.IOUID, GID: p.Options.IOGID}
 }
 
-// Create builds a container up to its start gate and returns init's pid. After an error nothing is left of it.
+// Create builds a container up to its start gate and returns init's pid, 0 when it will be restored from a checkpoint. After an error nothing is left of it.
 func (m *Manager) Create(ctx context.Context, p CreateParams) (int, error) {
 	if p.ID == "" {
 		return 0, fmt.Errorf("create: the container has no id: %w", errdefs.ErrInvalidArgument)
@@ -71,13 +72,15 @@ func (m *Manager) Create(ctx context.Context, p CreateParams) (int, error) {
 		return 0, named("create container "+p.ID, err)
 	}
 	// Published before anybody can find the container, hence before every other event of it.
-	c.publish(TaskCreate{ID: p.ID, Bundle: p.Bundle, Rootfs: p.Rootfs, Stdio: p.Stdio, Pid: c.pid})
-	c.watch(c.init)
+	c.publish(TaskCreate{ID: p.ID, Bundle: p.Bundle, Rootfs: p.Rootfs, Stdio: p.Stdio, Pid: c.pid()})
+	if c.init.child != nil {
+		c.watch(c.init)
+	}
 	go c.run()
 	m.mu.Lock()
 	m.all[p.ID] = c
 	m.mu.Unlock()
-	return c.pid, nil
+	return c.pid(), nil
 }
 
 // build opens the streams and makes the container, or undoes what it did.
@@ -85,6 +88,7 @@ func (m *Manager) build(ctx context.Context, p CreateParams) (*container, error)
 	var s Streams
 	h, err := m.cfg.Runtime.Create(ctx, CreateRequest{
 		ID: p.ID, Namespace: p.Namespace, Bundle: p.Bundle, Rootfs: p.Rootfs, Options: p.Options, Terminal: p.Stdio.Terminal,
+		Checkpoint: p.Checkpoint,
 		Stdio: func() (files [3]*os.File, err error) {
 			if s, err = m.cfg.IO.Open(ctx, p.owner(), p.Stdio); err != nil {
 				s = nil
@@ -99,8 +103,10 @@ func (m *Manager) build(ctx context.Context, p CreateParams) (*container, error)
 		}
 		return nil, err
 	}
-	if err := s.Started(h.Init().Console()); err != nil {
-		return nil, errors.Join(fmt.Errorf("start the relays: %w", err), s.Close(), discard(ctx, h))
+	if h.Init() != nil { // else Start does it: the restore needs the files, and brings the console
+		if err := s.Started(h.Init().Console()); err != nil {
+			return nil, errors.Join(fmt.Errorf("start the relays: %w", err), s.Close(), discard(ctx, h))
+		}
 	}
 	return newContainer(&m.cfg, p, h, s), nil
 }
@@ -174,7 +180,7 @@ func (m *Manager) InitPid() int {
 	first, pid := "", 0
 	for id, c := range m.all {
 		if c != nil && (pid == 0 || id < first) {
-			first, pid = id, c.pid
+			first, pid = id, c.pid()
 		}
 	}
 	return pid

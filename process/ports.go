@@ -43,6 +43,22 @@ type CreateRequest struct {
 	// Stdio opens the process's fds 0 to 2: nil with Terminal, and nil entries mean /dev/null. It is called once, when the configuration is
 	// known to be good: a fifo that was opened and closed again is used up for its client (containerd 2 creates a second time after Unimplemented).
 	Stdio func() ([3]*os.File, error)
+	// Checkpoint, if not empty, is the folder of a checkpoint whose processes Start restores.
+	Checkpoint string
+}
+
+// CheckpointRequest says how to write a checkpoint.
+type CheckpointRequest struct {
+	ImagePath, WorkPath string
+	ParentPath          string // of an earlier dump, relative to ImagePath
+	Exit                bool   // the processes end with it; else they go on
+	OpenTCP             bool   // connections are dumped too
+	ExternalUnixSockets bool
+	Terminal            bool // sessions and terminals from outside are left to the restore ("shell job")
+	FileLocks           bool
+	EmptyNamespaces     []string
+	CgroupsMode         string
+	Paused              bool // the container is, and stays so
 }
 
 // ExecRequest says which process to add to a container.
@@ -55,6 +71,7 @@ type ExecRequest struct {
 
 // Handle is a container that was built.
 type Handle interface {
+	// Init is nil until Start for a container that is made from a checkpoint.
 	Init() Child
 	// Start opens the gate; it returns when init's program has been executed or could not be.
 	Start(ctx context.Context) error
@@ -66,6 +83,8 @@ type Handle interface {
 	Resume(ctx context.Context) error
 	// Update applies resources, the JSON of specs.LinuxResources.
 	Update(ctx context.Context, resources []byte) error
+	// Checkpoint writes the processes to disk. After an error they are as they were.
+	Checkpoint(ctx context.Context, r CheckpointRequest) error
 	// Stats returns a *stats.Metrics of linux/cgroup/stats, which this package passes on unread.
 	Stats() (any, error)
 	// KillAll signals every process of the cgroup.

@@ -48,7 +48,7 @@ func (m *Manager) Pids(id string) ([]PidInfo, error) {
 	execs := map[int]string{}
 	stopped := false
 	err = c.do(func() error {
-		stopped = c.init.status == Stopped
+		stopped = c.init.status == Stopped || c.init.child == nil
 		for _, p := range c.execs {
 			if p.status == Running {
 				execs[p.pid()] = p.execID
@@ -64,8 +64,9 @@ func (m *Manager) Pids(id string) ([]PidInfo, error) {
 		return nil, c.wrap("", fmt.Errorf("pids: %w", err))
 	}
 	if len(pids) == 0 && stopped {
-		// containerd takes a task without any pid for one whose shim has lost it, after its own restart, and replaces the exit by one of its own.
-		pids = []int{c.pid}
+		// containerd takes a task without any pid for one whose shim has lost it, after its own restart, and replaces the exit by one of its own. An
+		// init that is yet to be restored has pid 0.
+		pids = []int{c.pid()}
 	}
 	out := make([]PidInfo, 0, len(pids))
 	for _, pid := range pids {

@@ -106,7 +106,6 @@ func TestQueries(t *testing.T) {
 		if s, err := w.Stats(w.t.Context(), "c"); s != "stats" || err != nil {
 			t.Errorf("stats %v, %v", s, err)
 		}
-		w.refused(w.Checkpoint(w.t.Context(), "c"), errdefs.ErrNotImplemented)
 		w.ok(w.Update(w.t.Context(), "c", nil))
 		w.h.init.exit(0)
 		synctest.Wait()

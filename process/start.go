@@ -23,7 +23,7 @@ func (m *Manager) Start(ctx context.Context, id, execID string) (int, error) {
 		if err := c.startInit(ctx); err != nil {
 			return 0, err
 		}
-		return c.pid, nil
+		return c.pid(), nil
 	}
 	return c.startExec(ctx, execID)
 }
@@ -34,19 +34,45 @@ func (c *container) startInit(ctx context.Context) error {
 		return err
 	}
 	started := c.handle.Start(ctx)
-	return c.doProc("", func(p *proc) error {
+	var closeStdin Streams // of a restored init: that could not be done before
+	err := c.doProc("", func(p *proc) error {
+		restored := p.child == nil
+		if restored && p.stdinClosed {
+			closeStdin = p.streams
+		}
+		if started == nil && restored {
+			started = c.takeRestored(p)
+		}
 		if started != nil {
 			return errors.Join(named("start", started), c.initStartFailed())
 		}
 		if err := p.apply(evStarted); err != nil {
 			return err
 		}
-		c.publish(TaskStart{ID: c.params.ID, Pid: c.pid})
+		c.publish(TaskStart{ID: c.params.ID, Pid: c.pid()})
+		if restored {
+			c.watch(p)
+		}
 		if p.ended {
 			c.exited(p)
 		}
 		return nil
 	})
+	if err == nil && closeStdin != nil {
+		c.closeStdin("", closeStdin)
+	}
+	return err
+}
+
+// takeRestored takes over the init that a start has restored from a checkpoint.
+func (c *container) takeRestored(p *proc) error {
+	c.hasInit(c.handle.Init())
+	if err := p.streams.Started(p.child.Console()); err != nil {
+		closeConsole(p.child)
+		c.watch(p)
+		return fmt.Errorf("start the relays: %w", err)
+	}
+	return nil
 }
 
 // initStartFailed stops the container: a gate that failed cannot be opened again. The child is killed and
@@ -57,7 +83,11 @@ func (c *container) initStartFailed() error {
 		return err
 	}
 	p.fail()
-	_ = p.child.Signal(sigKill) // an error means that it has ended, which Done tells
+	if p.child == nil {
+		p.ended = true // there was nothing to end
+	} else {
+		_ = p.child.Signal(sigKill) // an error means that it has ended, which Done tells
+	}
 	c.sweep()
 	return nil
 }

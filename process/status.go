@@ -9,7 +9,7 @@ import (
 // Status is where a process is in its life. Init's status is the container's.
 type Status int
 
-// The statuses a client can see, and three (starting, resuming, deleting) that mean slow work is under way.
+// The statuses a client can see, and five (starting, resuming, the two of checkpoints, deleting) that mean slow work is under way.
 const (
 	Created Status = iota
 	starting
@@ -17,6 +17,8 @@ const (
 	Pausing
 	Paused
 	resuming
+	dumping       // a running container is being checkpointed
+	dumpingPaused // a paused one is
 	Stopped
 	deleting
 	Deleted
@@ -24,7 +26,7 @@ const (
 )
 
 var statusNames = [statusCount]string{
-	"created", "starting", "running", "pausing", "paused", "resuming", "stopped", "being deleted", "deleted",
+	"created", "starting", "running", "pausing", "paused", "resuming", "being checkpointed", "being checkpointed while paused", "stopped", "being deleted", "deleted",
 }
 
 // String returns the status's name.
@@ -40,7 +42,9 @@ func (s Status) Public() Status {
 	switch s {
 	case starting:
 		return Created
-	case resuming:
+	case dumping:
+		return Running
+	case resuming, dumpingPaused:
 		return Paused
 	case deleting:
 		return Stopped
@@ -67,6 +71,9 @@ const (
 	evKill      // a signal for init
 	evExecKill  // a signal for an exec
 	evUpdate
+	evCheckpoint
+	evCheckpointed
+	evCheckpointFailed
 	evDelete
 	evDeleted
 	evDeleteFailed
@@ -75,7 +82,8 @@ const (
 
 var eventNames = [eventCount]string{
 	"start", "started", "start failed", "pause", "paused", "pause failed", "resume", "resumed", "resume failed",
-	"exit", "exec", "start of an exec", "kill", "kill", "update", "delete", "deleted", "delete failed",
+	"exit", "exec", "start of an exec", "kill", "kill", "update",
+	"checkpoint", "checkpointed", "checkpoint failed", "delete", "deleted", "delete failed",
 }
 
 // String returns the event's name.
@@ -113,65 +121,88 @@ var (
 
 // table is the whole life cycle, for init and exec alike. docs/lifecycle.md shows the same.
 //
-// A completion may find init dead (it exited meanwhile): then it changes nothing. An exit while starting changes
-// nothing either: it is kept until the start has been answered, so that the start event comes first.
+// A completion may find init dead (it exited meanwhile): then it changes nothing. An exit while starting or being checkpointed changes
+// nothing either: it is kept until the request has been answered, so that its event comes first.
 var table = [statusCount][eventCount]cell{
 	Created: {
 		evStart: to(starting), evStarted: bug, evStartFailed: bug,
 		evPause: no, evPaused: bug, evPauseFailed: bug, evResume: no, evResumed: bug, evResumeFailed: bug,
 		evExit: to(Stopped), evExecAdd: to(Created), evExecStart: to(Created), evKill: to(Created), evExecKill: no,
-		evUpdate: to(Created), evDelete: to(deleting), evDeleted: bug, evDeleteFailed: bug,
+		evUpdate: to(Created), evCheckpoint: no, evCheckpointed: bug, evCheckpointFailed: bug,
+		evDelete: to(deleting), evDeleted: bug, evDeleteFailed: bug,
 	},
 	starting: {
 		evStart: no, evStarted: to(Running), evStartFailed: to(Stopped),
 		evPause: no, evPaused: bug, evPauseFailed: bug, evResume: no, evResumed: bug, evResumeFailed: bug,
 		evExit: to(starting), evExecAdd: to(starting), evExecStart: to(starting), evKill: to(starting), evExecKill: no,
-		evUpdate: to(starting), evDelete: no, evDeleted: bug, evDeleteFailed: bug,
+		evUpdate: to(starting), evCheckpoint: no, evCheckpointed: bug, evCheckpointFailed: bug,
+		evDelete: no, evDeleted: bug, evDeleteFailed: bug,
 	},
 	Running: {
 		evStart: no, evStarted: bug, evStartFailed: bug,
 		evPause: to(Pausing), evPaused: bug, evPauseFailed: bug, evResume: no, evResumed: bug, evResumeFailed: bug,
 		evExit: to(Stopped), evExecAdd: to(Running), evExecStart: to(Running), evKill: to(Running), evExecKill: to(Running),
-		evUpdate: to(Running), evDelete: no, evDeleted: bug, evDeleteFailed: bug,
+		evUpdate: to(Running), evCheckpoint: to(dumping), evCheckpointed: bug, evCheckpointFailed: bug,
+		evDelete: no, evDeleted: bug, evDeleteFailed: bug,
 	},
 	Pausing: {
 		evStart: no, evStarted: bug, evStartFailed: bug,
 		evPause: no, evPaused: to(Paused), evPauseFailed: to(Running), evResume: no, evResumed: bug, evResumeFailed: bug,
 		evExit: to(Stopped), evExecAdd: no, evExecStart: no, evKill: to(Pausing), evExecKill: bug,
-		evUpdate: to(Pausing), evDelete: no, evDeleted: bug, evDeleteFailed: bug,
+		evUpdate: to(Pausing), evCheckpoint: no, evCheckpointed: bug, evCheckpointFailed: bug,
+		evDelete: no, evDeleted: bug, evDeleteFailed: bug,
 	},
 	Paused: {
 		evStart: no, evStarted: bug, evStartFailed: bug,
 		evPause: no, evPaused: bug, evPauseFailed: bug, evResume: to(resuming), evResumed: bug, evResumeFailed: bug,
 		evExit: to(Stopped), evExecAdd: no, evExecStart: no, evKill: to(Paused), evExecKill: bug,
-		evUpdate: to(Paused), evDelete: no, evDeleted: bug, evDeleteFailed: bug,
+		evUpdate: to(Paused), evCheckpoint: to(dumpingPaused), evCheckpointed: bug, evCheckpointFailed: bug,
+		evDelete: no, evDeleted: bug, evDeleteFailed: bug,
 	},
 	resuming: {
 		evStart: no, evStarted: bug, evStartFailed: bug,
 		evPause: no, evPaused: bug, evPauseFailed: bug, evResume: no, evResumed: to(Running), evResumeFailed: to(Paused),
 		evExit: to(Stopped), evExecAdd: no, evExecStart: no, evKill: to(resuming), evExecKill: bug,
-		evUpdate: to(resuming), evDelete: no, evDeleted: bug, evDeleteFailed: bug,
+		evUpdate: to(resuming), evCheckpoint: no, evCheckpointed: bug, evCheckpointFailed: bug,
+		evDelete: no, evDeleted: bug, evDeleteFailed: bug,
+	},
+	dumping: {
+		evStart: no, evStarted: bug, evStartFailed: bug,
+		evPause: no, evPaused: bug, evPauseFailed: bug, evResume: no, evResumed: bug, evResumeFailed: bug,
+		evExit: to(dumping), evExecAdd: no, evExecStart: no, evKill: to(dumping), evExecKill: bug,
+		evUpdate: to(dumping), evCheckpoint: no, evCheckpointed: to(Running), evCheckpointFailed: to(Running),
+		evDelete: no, evDeleted: bug, evDeleteFailed: bug,
+	},
+	dumpingPaused: {
+		evStart: no, evStarted: bug, evStartFailed: bug,
+		evPause: no, evPaused: bug, evPauseFailed: bug, evResume: no, evResumed: bug, evResumeFailed: bug,
+		evExit: to(dumpingPaused), evExecAdd: no, evExecStart: no, evKill: to(dumpingPaused), evExecKill: bug,
+		evUpdate: to(dumpingPaused), evCheckpoint: no, evCheckpointed: to(Paused), evCheckpointFailed: to(Paused),
+		evDelete: no, evDeleted: bug, evDeleteFailed: bug,
 	},
 	Stopped: {
 		evStart: no, evStarted: bug, evStartFailed: bug,
 		evPause: no, evPaused: to(Stopped), evPauseFailed: to(Stopped),
 		evResume: no, evResumed: to(Stopped), evResumeFailed: to(Stopped),
 		evExit: to(Stopped), evExecAdd: no, evExecStart: no, evKill: dead, evExecKill: dead,
-		evUpdate: no, evDelete: to(deleting), evDeleted: bug, evDeleteFailed: bug,
+		evUpdate: no, evCheckpoint: no, evCheckpointed: bug, evCheckpointFailed: bug,
+		evDelete: to(deleting), evDeleted: bug, evDeleteFailed: bug,
 	},
 	deleting: {
 		evStart: no, evStarted: bug, evStartFailed: bug,
 		evPause: no, evPaused: to(deleting), evPauseFailed: to(deleting),
 		evResume: no, evResumed: to(deleting), evResumeFailed: to(deleting),
 		evExit: to(deleting), evExecAdd: no, evExecStart: no, evKill: dead, evExecKill: dead,
-		evUpdate: no, evDelete: no, evDeleted: to(Deleted), evDeleteFailed: to(Stopped),
+		evUpdate: no, evCheckpoint: no, evCheckpointed: bug, evCheckpointFailed: bug,
+		evDelete: no, evDeleted: to(Deleted), evDeleteFailed: to(Stopped),
 	},
 	Deleted: {
 		evStart: away, evStarted: bug, evStartFailed: bug,
 		evPause: away, evPaused: to(Deleted), evPauseFailed: to(Deleted),
 		evResume: away, evResumed: to(Deleted), evResumeFailed: to(Deleted),
 		evExit: to(Deleted), evExecAdd: away, evExecStart: away, evKill: away, evExecKill: away,
-		evUpdate: away, evDelete: away, evDeleted: bug, evDeleteFailed: bug,
+		evUpdate: away, evCheckpoint: away, evCheckpointed: bug, evCheckpointFailed: bug,
+		evDelete: away, evDeleted: bug, evDeleteFailed: bug,
 	},
 }
 

@@ -11,29 +11,32 @@ import (
 // walk is the table written a second time, by columns: a row per event, a word per status in the order of the constants.
 // A capital letter is the next status; - is FailedPrecondition, f "already finished", g NotFound, ! a bug.
 var walk = map[event]string{
-	//              created starting running pausing paused resuming stopped deleting deleted
-	evStart:        "S - - - - - - - g",
-	evStarted:      "! R ! ! ! ! ! ! !",
-	evStartFailed:  "! X ! ! ! ! ! ! !",
-	evPause:        "- - P - - - - - g",
-	evPaused:       "! ! ! Z ! ! X D G",
-	evPauseFailed:  "! ! ! R ! ! X D G",
-	evResume:       "- - - - U - - - g",
-	evResumed:      "! ! ! ! ! R X D G",
-	evResumeFailed: "! ! ! ! ! Z X D G",
-	evExit:         "X S X X X X X D G",
-	evExecAdd:      "C S R - - - - - g",
-	evExecStart:    "C S R - - - - - g",
-	evKill:         "C S R P Z U f f g",
-	evExecKill:     "- - R ! ! ! f f g",
-	evUpdate:       "C S R P Z U - - g",
-	evDelete:       "D - - - - - D - g",
-	evDeleted:      "! ! ! ! ! ! ! G !",
-	evDeleteFailed: "! ! ! ! ! ! ! X !",
+	//                  created starting running pausing paused resuming dumping dumpingPaused stopped deleting deleted
+	evStart:            "S - - - - - - - - - g",
+	evStarted:          "! R ! ! ! ! ! ! ! ! !",
+	evStartFailed:      "! X ! ! ! ! ! ! ! ! !",
+	evPause:            "- - P - - - - - - - g",
+	evPaused:           "! ! ! Z ! ! ! ! X D G",
+	evPauseFailed:      "! ! ! R ! ! ! ! X D G",
+	evResume:           "- - - - U - - - - - g",
+	evResumed:          "! ! ! ! ! R ! ! X D G",
+	evResumeFailed:     "! ! ! ! ! Z ! ! X D G",
+	evExit:             "X S X X X X K L X D G",
+	evExecAdd:          "C S R - - - - - - - g",
+	evExecStart:        "C S R - - - - - - - g",
+	evKill:             "C S R P Z U K L f f g",
+	evExecKill:         "- - R ! ! ! ! ! f f g",
+	evUpdate:           "C S R P Z U K L - - g",
+	evCheckpoint:       "- - K - L - - - - - g",
+	evCheckpointed:     "! ! ! ! ! ! R Z ! ! !",
+	evCheckpointFailed: "! ! ! ! ! ! R Z ! ! !",
+	evDelete:           "D - - - - - - - D - g",
+	evDeleted:          "! ! ! ! ! ! ! ! ! G !",
+	evDeleteFailed:     "! ! ! ! ! ! ! ! ! X !",
 }
 
 var letters = map[string]Status{
-	"C": Created, "S": starting, "R": Running, "P": Pausing, "Z": Paused, "U": resuming, "X": Stopped, "D": deleting, "G": Deleted,
+	"C": Created, "S": starting, "R": Running, "P": Pausing, "Z": Paused, "U": resuming, "K": dumping, "L": dumpingPaused, "X": Stopped, "D": deleting, "G": Deleted,
 }
 
 func TestTable(t *testing.T) {
@@ -60,7 +63,7 @@ func TestTable(t *testing.T) {
 
 func TestPublicStatus(t *testing.T) {
 	for s := range statusCount {
-		want := map[Status]Status{starting: Created, resuming: Paused, deleting: Stopped}
+		want := map[Status]Status{starting: Created, resuming: Paused, dumping: Running, dumpingPaused: Paused, deleting: Stopped}
 		if w, hidden := want[s]; hidden {
 			if s.Public() != w {
 				t.Errorf("%s is shown as %s", s, s.Public())

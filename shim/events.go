@@ -148,6 +148,8 @@ func encodeEvent(e process.Event) (topic string, m proto.Message) {
 		return "/tasks/exec-added", &eventsapi.TaskExecAdded{ContainerID: e.ContainerID, ExecID: e.ExecID}
 	case process.TaskExecStarted:
 		return "/tasks/exec-started", &eventsapi.TaskExecStarted{ContainerID: e.ContainerID, ExecID: e.ExecID, Pid: uint32(e.Pid)}
+	case process.TaskCheckpointed:
+		return "/tasks/checkpointed", &eventsapi.TaskCheckpointed{ContainerID: e.ContainerID, Checkpoint: e.Path}
 	case process.TaskPaused:
 		return "/tasks/paused", &eventsapi.TaskPaused{ContainerID: e.ContainerID}
 	case process.TaskResumed:

@@ -45,6 +45,7 @@ type fakeHandle struct {
 	mu      sync.Mutex
 	execs   []process.ExecRequest
 	updates []string
+	dumps   []process.CheckpointRequest
 	signals []int
 }
 
@@ -59,6 +60,10 @@ func (h *fakeHandle) OOM() process.OOMWatcher      { return &fakeOOM{c: make(cha
 func (h *fakeHandle) locked(f func())              { h.mu.Lock(); defer h.mu.Unlock(); f() }
 func (h *fakeHandle) KillAll(sig int) error {
 	h.locked(func() { h.signals = append(h.signals, sig) })
+	return nil
+}
+func (h *fakeHandle) Checkpoint(_ context.Context, r process.CheckpointRequest) error {
+	h.locked(func() { h.dumps = append(h.dumps, r) })
 	return nil
 }
 func (h *fakeHandle) Update(_ context.Context, r []byte) error {

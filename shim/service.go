@@ -66,14 +66,14 @@ func (s *service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 	if !filepath.IsAbs(r.GetBundle()) {
 		return nil, fmt.Errorf("the bundle %q is not an absolute path: %w", r.GetBundle(), errdefs.ErrInvalidArgument)
 	}
-	if r.GetCheckpoint() != "" {
-		return nil, fmt.Errorf("checkpoint %q: creating from a checkpoint is not supported yet: %w", r.GetCheckpoint(), errdefs.ErrNotImplemented)
+	if c := r.GetCheckpoint(); c != "" && !filepath.IsAbs(c) {
+		return nil, fmt.Errorf("the checkpoint %q is not an absolute path: %w", c, errdefs.ErrInvalidArgument)
 	}
 	opts, err := parseOptions(r.GetOptions())
 	if err != nil {
 		return nil, err
 	}
-	p := process.CreateParams{ID: r.GetID(), Namespace: s.namespaceOf(ctx), Bundle: r.GetBundle(), Options: opts, Stdio: process.StdioConfig{
+	p := process.CreateParams{ID: r.GetID(), Namespace: s.namespaceOf(ctx), Bundle: r.GetBundle(), Options: opts, Checkpoint: r.GetCheckpoint(), Stdio: process.StdioConfig{
 		Stdin: r.GetStdin(), Stdout: r.GetStdout(), Stderr: r.GetStderr(), Terminal: r.GetTerminal(),
 	}}
 	for _, m := range r.GetRootfs() {
@@ -169,9 +169,13 @@ func (s *service) Kill(ctx context.Context, r *taskapi.KillRequest) (*emptypb.Em
 	return empty(s.m.Kill(ctx, r.GetID(), r.GetExecID(), int(r.GetSignal()), r.GetAll()))
 }
 
-// Checkpoint is not supported yet.
+// Checkpoint writes the container's processes to disk.
 func (s *service) Checkpoint(ctx context.Context, r *taskapi.CheckpointTaskRequest) (*emptypb.Empty, error) {
-	return empty(s.m.Checkpoint(ctx, r.GetID()))
+	c, err := checkpointRequest(r)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint %s: %w", r.GetID(), err)
+	}
+	return empty(s.m.Checkpoint(ctx, r.GetID(), c))
 }
 
 // ResizePty sets a terminal's size.

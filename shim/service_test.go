@@ -147,7 +147,7 @@ func TestWrongRequests(t *testing.T) {
 	c.fails("Create", with(func(q *taskapi.CreateTaskRequest) { q.ID = "a/b" }), codes.InvalidArgument, `"a/b"`)
 	c.fails("Create", with(func(q *taskapi.CreateTaskRequest) { q.Bundle = "" }), codes.InvalidArgument, "absolute path")
 	c.fails("Create", with(func(q *taskapi.CreateTaskRequest) { q.Bundle = "b" }), codes.InvalidArgument, `"b"`)
-	c.fails("Create", with(func(q *taskapi.CreateTaskRequest) { q.Checkpoint = "/c" }), codes.Unimplemented, `checkpoint "/c"`)
+	c.fails("Create", with(func(q *taskapi.CreateTaskRequest) { q.Checkpoint = "c" }), codes.InvalidArgument, `checkpoint "c"`)
 	c.fails("Create", with(func(q *taskapi.CreateTaskRequest) { q.Options = &anypb.Any{TypeUrl: "a.b.C"} }), codes.InvalidArgument, `"a.b.C"`)
 	if len(r.asked) > 0 {
 		t.Errorf("the runtime was asked for %+v", r.asked)
@@ -165,7 +165,7 @@ func TestWrongRequests(t *testing.T) {
 	c.fails("Exec", &taskapi.ExecProcessRequest{ID: "web1", ExecID: "e1"}, codes.InvalidArgument, "exec e1 in web1", "no Process")
 	c.fails("Update", &taskapi.UpdateTaskRequest{ID: "web1"}, codes.InvalidArgument, "update web1", "no LinuxResources")
 	c.fails("Update", &taskapi.UpdateTaskRequest{ID: "web1", Resources: &anypb.Any{TypeUrl: specURL + "Process", Value: []byte("{}")}}, codes.InvalidArgument, "update web1")
-	c.fails("Checkpoint", &taskapi.CheckpointTaskRequest{ID: "web1"}, codes.Unimplemented, "heckpoint")
+	c.fails("Checkpoint", &taskapi.CheckpointTaskRequest{ID: "web1"}, codes.InvalidArgument, "checkpoint web1", "path")
 	c.fails("Stats", &taskapi.StatsRequest{ID: "web1"}, codes.Unknown, "stats of web1", "accounting") // the fake has none
 	c.fails("Start", &taskapi.StartRequest{ID: "web1", ExecID: "e9"}, codes.NotFound, "e9")
 	broken := &emptypb.Empty{}

@@ -8,6 +8,7 @@ import (
 
 	"example.io/shim/io/streams"
 	"example.io/shim/linux/compile"
+	"example.io/shim/linux/criu"
 	"example.io/shim/linux/run"
 	"example.io/shim/linux/spec"
 	"example.io/shim/oom"
@@ -26,6 +27,9 @@ func (r *runtime) Create(ctx context.Context, q process.CreateRequest) (process.
 		ID: q.ID, Namespace: q.Namespace, Bundle: q.Bundle, Terminal: q.Terminal, Stdio: q.Stdio,
 		NoPivot: q.Options.NoPivotRoot, NoNewKeyring: q.Options.NoNewKeyring, SystemdCgroup: q.Options.SystemdCgroup,
 	}
+	if q.Checkpoint != "" {
+		req.Restore = &criu.Options{ImagePath: q.Checkpoint, WorkPath: q.Options.CriuWorkPath}
+	}
 	for _, m := range q.Rootfs {
 		req.Rootfs = append(req.Rootfs, compile.Mount(m))
 	}
@@ -43,7 +47,6 @@ func (r *runtime) Create(ctx context.Context, q process.CreateRequest) (process.
 // handle is process.Handle by run.Container.
 type handle struct{ c *run.Container }
 
-func (h *handle) Init() process.Child              { return childOf(h.c.Init()) }
 func (h *handle) Start(ctx context.Context) error  { return h.c.Start(ctx) }
 func (h *handle) Pids() ([]int, error)             { return h.c.Cgroup().Pids() }
 func (h *handle) Pause(ctx context.Context) error  { return h.c.Cgroup().Freeze(ctx) }
@@ -53,6 +56,20 @@ func (h *handle) KillAll(sig int) error            { return h.c.Cgroup().Kill(un
 func (h *handle) PrivatePidNamespace() bool        { return h.c.PrivatePidNamespace() }
 func (h *handle) Delete(ctx context.Context) error { return h.c.Delete(ctx) }
 func (h *handle) OOM() process.OOMWatcher          { return h.c.OOM() }
+
+func (h *handle) Init() process.Child {
+	if p := h.c.Init(); p != nil {
+		return childOf(p)
+	}
+	return nil // no *proc of nothing
+}
+
+func (h *handle) Checkpoint(ctx context.Context, q process.CheckpointRequest) error {
+	return h.c.Checkpoint(ctx, criu.Options{
+		ImagePath: q.ImagePath, WorkPath: q.WorkPath, ParentPath: q.ParentPath, LeaveRunning: !q.Exit, TCPEstablished: q.OpenTCP,
+		ExtUnixSk: q.ExternalUnixSockets, ShellJob: q.Terminal, FileLocks: q.FileLocks, EmptyNS: q.EmptyNamespaces, ManageCgroups: q.CgroupsMode,
+	}, q.Paused)
+}
 
 func (h *handle) Exec(ctx context.Context, q process.ExecRequest) (process.Child, error) {
 	p, err := h.c.Exec(ctx, run.ExecRequest{ExecID: q.ExecID, Spec: q.Spec, Terminal: q.Terminal, Stdio: q.Stdio})

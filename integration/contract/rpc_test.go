@@ -130,7 +130,7 @@ func TestCreateRPC(t *testing.T) {
 			{"systemd_cgroup", errdefs.IsNotImplemented, "systemd_cgroup", func(q *taskapi.CreateTaskRequest) {
 				q.Options = runcOptions(t, &runcopts.Options{SystemdCgroup: true})
 			}},
-			{"checkpoint", errdefs.IsNotImplemented, "/a/checkpoint", func(q *taskapi.CreateTaskRequest) { q.Checkpoint = "/a/checkpoint" }},
+			{"checkpoint", errdefs.IsInvalidArgument, "/a/checkpoint", func(q *taskapi.CreateTaskRequest) { q.Checkpoint = "/a/checkpoint" }},
 			{"no bundle", errdefs.IsInvalidArgument, "/no/such/bundle", func(q *taskapi.CreateTaskRequest) { q.Bundle = "/no/such/bundle" }},
 			{"relative bundle", errdefs.IsInvalidArgument, `"bundle"`, func(q *taskapi.CreateTaskRequest) { q.Bundle = "bundle" }},
 			{"no id", errdefs.IsInvalidArgument, "id", func(q *taskapi.CreateTaskRequest) { q.ID = "" }},

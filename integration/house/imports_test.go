@@ -64,6 +64,8 @@ var rules = []rule{
 		"imports run downward: nothing but the wiring stands above run"},
 	{"shimrun is no daemon", []string{"cmd/shimrun"}, nil, deep, append([]string{"./shim", "./process"}, wire...), nil,
 		"its start is a container's start: what the protocol brings with it would be paid by each"},
+	{"only criu knows CRIU's messages", []string{""}, []string{"linux/criu"}, direct, []string{"github.com/checkpoint-restore/go-criu", "github.com/aperturerobotics"}, nil,
+		"another library, or another version of it, changes one package"},
 	{"io and oom know no linux package", []string{"io", "oom"}, nil, deep, []string{"./linux"}, nil,
 		"streams and OOM kills are beside the runtime, not on top of it"},
 	{"unsafe is counted", []string{""}, keys(unsafeAt), direct, []string{"unsafe"}, nil,

@@ -55,6 +55,7 @@ func TestRulesCanFail(t *testing.T) {
 		{"shim knows stats of linux only", []string{"./shim > ./linux/cgroup/stats", "./linux/cgroup/stats > ./linux/abi"}, nil},
 		{"only cmd puts the runtime behind the ports", []string{"./linux/host > ./linux/run"}, []string{"./cmd/a > ./linux/run"}},
 		{"shimrun is no daemon", []string{"./cmd/shimrun > ./x", "./x > " + api}, []string{"./cmd/shimrun > ./linux/run ./oom", "./cmd/a > ./shim"}},
+		{"only criu knows CRIU's messages", []string{"./linux/run > github.com/checkpoint-restore/go-criu/v8/rpc"}, []string{"./linux/run > ./linux/criu", "./linux/criu > github.com/checkpoint-restore/go-criu/v8/rpc"}},
 		{"io and oom know no linux package", []string{"./io/logger > ./linux/children"}, []string{"./io/logger > ./io/pipe"}},
 		{"unsafe is counted", []string{"./linux/self > unsafe"}, []string{"./linux/child > unsafe", "./linux/self > x ~unsafe", "x > unsafe"}},
 		{"no cgo", []string{"./process > x", "x > C"}, []string{"./process > net", "=net > C"}},

@@ -20,6 +20,7 @@ import (
 	"example.io/shim/linux/cgroup/files"
 	"example.io/shim/linux/children"
 	"example.io/shim/linux/compile"
+	"example.io/shim/linux/criu"
 	"example.io/shim/linux/facts"
 	"example.io/shim/linux/plan"
 	"example.io/shim/linux/spec"
@@ -61,6 +62,8 @@ type Request struct {
 	Spec   *specs.Spec
 	// Stdio opens the process's streams, nil entries mean /dev/null; it is called when the plan is compiled. nil: all are /dev/null.
 	Stdio func() ([3]*os.File, error)
+	// Restore, if not nil, has the processes of a checkpoint restored by the start. Until then there is no init.
+	Restore *criu.Options
 }
 
 // ExecRequest says which process to add.
@@ -122,11 +125,15 @@ func Compile(r Request, s *specs.Spec, f facts.Facts) (*plan.Plan, error) {
 	if !filepath.IsAbs(root) {
 		root = filepath.Join(r.Bundle, root)
 	}
-	return compile.Create(compile.CreateInput{
+	in := compile.CreateInput{
 		ID: r.ID, Namespace: r.Namespace, Bundle: r.Bundle, Rootfs: root, Spec: s, Facts: f,
 		RootfsMounts: r.Rootfs, Terminal: r.Terminal, NoPivot: r.NoPivot, NoNewKeyring: r.NoNewKeyring,
 		Gate: r.Gate, Unwatched: r.Home != "", PreserveFDs: r.PreserveFDs,
-	})
+	}
+	if r.Restore != nil {
+		return compile.Restore(in)
+	}
+	return compile.Create(in)
 }
 
 // Container is a container that was built.
@@ -137,9 +144,11 @@ type Container struct {
 	init  *Process // nil when the container was loaded
 	other *other   // init of a container that was loaded
 	gate  *engine  // the rest of the create plan, until Start
-	cg    cgroup.Cgroup
-	oom   OOM
-	keep  Request
+	// restore is of a container that is made from a checkpoint: its init is nil until Start.
+	restore *restoring
+	cg      cgroup.Cgroup
+	oom     OOM
+	keep    Request
 	// filter is plan.ItemFilter of the create plan, nil without.
 	filter []byte
 
@@ -176,6 +185,11 @@ func Create(ctx context.Context, deps *Deps, r Request) (*Container, error) {
 		return nil, fmt.Errorf("create %s: %w", r.ID, err)
 	}
 	c := &Container{deps: deps, spec: s, keep: r, state: newState(r, s, dirs)}
+	if r.Restore != nil {
+		if c.restore, err = checkRestore(r, &c.state); err != nil {
+			return nil, err
+		}
+	}
 	if c.cg, err = cgroup.Load(c.state.Cgroup); err != nil {
 		return nil, fmt.Errorf("create %s: %w", r.ID, err)
 	}
@@ -186,7 +200,11 @@ func Create(ctx context.Context, deps *Deps, r Request) (*Container, error) {
 	if err := c.state.first(p, r); err != nil {
 		return nil, err
 	}
-	if err := c.build(ctx, p); err != nil {
+	build := c.build
+	if c.restore != nil {
+		build = c.prepare
+	}
+	if err := build(ctx, p); err != nil {
 		err = errors.Join(err, c.state.remove())
 		c.state.poststop(context.WithoutCancel(ctx), poststopLimit, s, deps.Log)
 		return nil, err
@@ -224,6 +242,12 @@ func (c *Container) build(ctx context.Context, p *plan.Plan) error {
 	arena := ""
 	if c.keep.Gate {
 		arena = c.state.path(arenaName)
+	}
+	if !c.keep.Terminal {
+		if c.state.Streams, err = streamLinks([3]int{inputs[plan.RegStdin], inputs[plan.RegStdout], inputs[plan.RegStderr]}); err != nil {
+			closeAll(inputs)
+			return fmt.Errorf("create %s: %w", c.state.ID, err)
+		}
 	}
 	e, err := newEngine(c.state.ID, "create", p, c.deps, inputs, arena)
 	if err != nil {
@@ -313,7 +337,7 @@ func (e *engine) process(terminal bool) (*Process, error) {
 	return p, nil
 }
 
-// Init returns the first process.
+// Init returns the first process, nil for one that is restored until it was started.
 func (c *Container) Init() *Process { return c.init }
 
 // OOM returns the watcher that was armed before the container's first instruction.
@@ -327,6 +351,9 @@ func (c *Container) Start(ctx context.Context) error {
 	}
 	if e == nil || c.keep.Gate {
 		return fmt.Errorf("start %s: it has been started: %w", c.state.ID, errdefs.ErrFailedPrecondition)
+	}
+	if c.restore != nil {
+		return c.startRestored(ctx)
 	}
 	c.gate = nil
 	e.action = "start"
@@ -406,8 +433,12 @@ func (c *Container) execPlan(ctx context.Context, init target, p *plan.Plan, act
 // Delete kills what is left and removes cgroups and mounts. Idempotent.
 func (c *Container) Delete(ctx context.Context) error {
 	if c.gate != nil {
-		_ = c.init.Signal(unix.SIGKILL)
-		<-c.init.Done()
+		if c.init != nil {
+			_ = c.init.Signal(unix.SIGKILL)
+			<-c.init.Done()
+		} else {
+			c.restore.close()
+		}
 		c.gate.release()
 		c.gate = nil
 	}

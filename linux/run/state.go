@@ -38,6 +38,7 @@ type State struct {
 	Resctrl    []string     `json:"resctrl,omitempty"`   // groups that go with the container, the inner one first
 	Pid        int          `json:"pid,omitempty"`       // init, in the shim's pid namespace
 	StartTime  uint64       `json:"startTime,omitempty"` // of init, field 22 of /proc/PID/stat: a pid alone can be another's by now
+	Streams    [3]string    `json:"streams,omitzero"`    // descriptors 0 to 2: "pipe:[INODE]" or a path; empty for a terminal
 	Created    time.Time    `json:"created"`
 	// What follows is there only in a Home of its own, for later commands in other processes.
 	UID          uint32           `json:"uid,omitempty"` // who made it
@@ -163,7 +164,7 @@ func (s *State) cleanup(ctx context.Context, cg cgroup.Cgroup) error {
 	if err := cg.Delete(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("remove the cgroup of %s: %w", s.ID, err))
 	}
-	errs = append(errs, s.removeGroups())
+	errs = append(errs, s.removeGroups(), s.removeWorkDir())
 	if err := errors.Join(errs...); err != nil {
 		return err // the state stays: another try needs it
 	}

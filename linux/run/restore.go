@@ -1,0 +1,305 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"example.io/shim/linux/children"
+	"example.io/shim/linux/compile"
+	"example.io/shim/linux/criu"
+	"example.io/shim/linux/plan"
+)
+
+// restoring is what a container has that is to be restored, until its start.
+type restoring struct {
+	opts  criu.Options
+	names [3]string  // of the streams in the images
+	files []*os.File // the streams, when there is no terminal
+}
+
+// checkRestore finds out before anything is made what cannot work.
+func checkRestore(r Request, s *State) (*restoring, error) {
+	fail := func(format string, args ...any) (*restoring, error) {
+		return nil, fmt.Errorf("create %s: checkpoint %s: "+format, append([]any{r.ID, r.Restore.ImagePath}, args...)...)
+	}
+	o := *r.Restore
+	if o.WorkPath == "" {
+		o.WorkPath = s.workDir()
+	}
+	if err := addDumped(&o); err != nil {
+		return fail("%w", err)
+	}
+	if err := o.Check(); err != nil {
+		return fail("%w", err)
+	}
+	names, err := readDescriptors(r.Restore.ImagePath)
+	if err != nil {
+		return fail("%w", err)
+	}
+	if has := strings.HasPrefix(names[0], ptsDir); has != r.Terminal {
+		return fail("its process has a terminal: %v, and this container: %v: %w", has, r.Terminal, errdefs.ErrInvalidArgument)
+	}
+	if err := criu.Found(); err != nil {
+		return fail("%w", err)
+	}
+	return &restoring{opts: o, names: names}, nil
+}
+
+// prepare makes what is on the host, and keeps the streams.
+func (c *Container) prepare(ctx context.Context, p *plan.Plan) error {
+	var stdio [3]*os.File
+	if c.keep.Stdio != nil {
+		var err error
+		if stdio, err = c.keep.Stdio(); err != nil {
+			return err
+		}
+	}
+	fail := func(err error) error {
+		c.restore.close()
+		return err
+	}
+	if !c.keep.Terminal {
+		var fds [3]int
+		for i, f := range stdio {
+			fd, err := streamFD(f)
+			if err != nil {
+				return fail(fmt.Errorf("create %s: %w", c.state.ID, err))
+			}
+			fds[i] = fd
+			c.restore.files = append(c.restore.files, os.NewFile(uintptr(fd), "stream "+strconv.Itoa(i)))
+		}
+		var err error
+		if c.state.Streams, err = streamLinks(fds); err != nil {
+			return fail(fmt.Errorf("create %s: %w", c.state.ID, err))
+		}
+	}
+	e, err := newEngine(c.state.ID, "create", p, c.deps, nil, "")
+	if err != nil {
+		return fail(err)
+	}
+	if err := e.run(ctx); err != nil {
+		return fail(err)
+	}
+	e.trim()
+	c.gate, c.oom, e.oom = e, e.oom, nil
+	if err := c.state.save(); err != nil {
+		return fail(errors.Join(err, e.abort()))
+	}
+	return nil
+}
+
+func (r *restoring) close() {
+	for _, f := range r.files {
+		_ = f.Close()
+	}
+	r.files = nil
+}
+
+// startRestored has CRIU make the processes. After an error none is left; cgroups and the root file system stay for Delete to remove.
+func (c *Container) startRestored(ctx context.Context) error {
+	e := c.gate
+	c.gate = nil
+	e.action, e.undo = "start", nil
+	defer e.release()
+	defer c.restore.close()
+	fail := func(err error) error { return fmt.Errorf("start %s: restore: %w", c.state.ID, err) }
+	if err := c.makeTargets(); err != nil {
+		return fail(err)
+	}
+	r, closeFiles, err := c.restoreRequest(ctx, e)
+	if err != nil {
+		return fail(err)
+	}
+	defer closeFiles()
+	var res criu.Restored
+	err = onThread(func() error {
+		if err := c.privateRoot(); err != nil {
+			return err
+		}
+		res, err = r.Run(ctx)
+		return err
+	})
+	if err != nil {
+		return fail(err)
+	}
+	err = c.restored(ctx, res)
+	if err == nil {
+		err = c.state.removeWorkDir()
+	}
+	if err != nil {
+		_ = res.Init.Signal(unix.SIGKILL) // it may have ended
+		<-res.Init.Done()
+		return fail(err)
+	}
+	return nil
+}
+
+// restored takes the processes over.
+func (c *Container) restored(ctx context.Context, res criu.Restored) error {
+	proc := &Process{Child: res.Init}
+	switch {
+	case c.keep.Terminal && res.Console == nil:
+		return fmt.Errorf("criu gave no terminal: %w", unix.ENODEV)
+	case res.Console != nil && !c.keep.Terminal:
+		_ = res.Console.Close()
+	case res.Console != nil:
+		if err := unix.SetNonblock(int(res.Console.Fd()), true); err != nil { // for the runtime's poller
+			_ = res.Console.Close()
+			return fmt.Errorf("make the terminal non-blocking: %w", err)
+		}
+		fd, err := unix.FcntlInt(res.Console.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+		_ = res.Console.Close()
+		if err != nil {
+			return fmt.Errorf("duplicate the terminal: %w", err)
+		}
+		proc.console = os.NewFile(uintptr(fd), "pty master")
+	}
+	fail := func(err error) error {
+		if proc.console != nil {
+			_ = proc.console.Close()
+		}
+		return err
+	}
+	// A container that was paused when it was dumped is restored frozen.
+	if err := c.cg.Thaw(ctx); err != nil {
+		return fail(err)
+	}
+	if err := c.state.started(res.Init.Pid()); err != nil && !ended(res.Init) {
+		return fail(err)
+	}
+	c.init = proc
+	if err := c.hooks(ctx, res.Init, "poststart"); err != nil {
+		c.init = nil
+		return fail(err)
+	}
+	return nil
+}
+
+func ended(p *children.Child) bool {
+	select {
+	case <-p.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// hooks runs the hooks of these kinds.
+func (c *Container) hooks(ctx context.Context, init *children.Child, kinds ...string) error {
+	for _, kind := range kinds {
+		for i, h := range hooksOf(c.spec.Hooks, kind) {
+			if err := c.runHook(ctx, init, kind, i); err != nil {
+				return fmt.Errorf("%s hook %s (/hooks/%s/%d): %w", kind, h.Path, kind, i, err)
+			}
+		}
+	}
+	return nil
+}
+
+// privateRoot gives the calling thread, and CRIU that it is going to start, a mount namespace in which the root file system is a mount point, as
+// pivot_root(2) wants it. It goes with them: nothing of it can be left on the host.
+func (c *Container) privateRoot() error {
+	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("unshare the mount namespace: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("keep mounts to ourselves: %w", err)
+	}
+	if err := unix.Mount(c.state.Rootfs, c.state.Rootfs, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("bind %s to itself: %w", c.state.Rootfs, err)
+	}
+	return nil
+}
+
+// restoreRequest says what CRIU is to make; the files that it opened are closed by the function it returns.
+func (c *Container) restoreRequest(ctx context.Context, e *engine) (*criu.Restore, func(), error) {
+	r := &criu.Restore{Options: c.restore.opts, Root: c.state.Rootfs, Worker: c.enterWorker}
+	var opened []*os.File
+	closeFiles := func() {
+		for _, f := range opened {
+			_ = f.Close()
+		}
+	}
+	var err error
+	if r.External, err = c.restoreMounts(); err != nil {
+		return nil, nil, err
+	}
+	for i, ns := range c.spec.Linux.Namespaces {
+		if ns.Path == "" {
+			continue
+		}
+		if w, ok := joined[ns.Type]; ok {
+			f, err := os.Open(ns.Path)
+			if err != nil {
+				closeFiles()
+				return nil, nil, fmt.Errorf("/linux/namespaces/%d/path: %w", i, err)
+			}
+			opened = append(opened, f)
+			r.Inherit = append(r.Inherit, criu.Inherit{Key: w.key, File: f})
+			continue
+		}
+		kind, ok := joinKinds[ns.Type]
+		if !ok {
+			closeFiles()
+			return nil, nil, fmt.Errorf("/linux/namespaces/%d/path: criu cannot join a %s namespace: %w", i, ns.Type, errdefs.ErrNotImplemented)
+		}
+		r.Join = append(r.Join, criu.Namespace{Kind: kind, Path: ns.Path})
+	}
+	for i, f := range c.restore.files {
+		// A name that is a path inside the container is CRIU's to open.
+		if name := c.restore.names[i]; strings.HasPrefix(name, "pipe:") || strings.HasPrefix(name, "file[") {
+			r.Inherit = append(r.Inherit, criu.Inherit{Key: name, File: f})
+		}
+	}
+	r.Namespaces = func(init *children.Child) error { return c.hooks(ctx, init, "prestart", "createRuntime") }
+	r.Restored = func(*children.Child) error { return e.run(ctx) }
+	return r, closeFiles, nil
+}
+
+// joinKinds are CRIU's words for the namespaces that it joins by a path (criu(8), --join-ns).
+var joinKinds = map[specs.LinuxNamespaceType]string{specs.IPCNamespace: "ipc", specs.UTSNamespace: "uts", specs.UserNamespace: "user", specs.TimeNamespace: "time"}
+
+// enterWorker puts CRIU into the container's cgroups and class of service, where the processes are then born, and tells the paths of the cgroups.
+func (c *Container) enterWorker(pid int) ([]criu.CgroupRoot, error) {
+	text := strconv.Itoa(pid)
+	for _, d := range c.state.CgroupDirs {
+		if err := writeOnce(filepath.Join(d.Path, "cgroup.procs"), text); err != nil {
+			return nil, fmt.Errorf("move criu into the cgroup: %w", err)
+		}
+	}
+	if class := compile.ClassOf(c.deps.Facts.Resctrl, c.state.ID, c.spec); class != nil {
+		for _, dir := range []string{class.Group, class.Monitor} {
+			if dir == "" {
+				continue
+			}
+			if err := writeOnce(filepath.Join(dir, "tasks"), text); err != nil {
+				return nil, fmt.Errorf("move criu into the resctrl group: %w", err)
+			}
+		}
+	}
+	data, err := os.ReadFile("/proc/" + text + "/cgroup")
+	if err != nil {
+		return nil, fmt.Errorf("find the cgroups of criu: %w", err)
+	}
+	var roots []criu.CgroupRoot
+	for line := range strings.Lines(string(data)) {
+		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3) // ID:CONTROLLERS:PATH (cgroups(7))
+		if len(f) < 3 {
+			continue
+		}
+		for ctl := range strings.SplitSeq(f[1], ",") {
+			roots = append(roots, criu.CgroupRoot{Controller: ctl, Path: f[2]})
+		}
+	}
+	return roots, nil
+}
