@@ -45,6 +45,7 @@ type goldenInput struct {
 	Terminal, NoPivot, NoNewKeyring bool
 	Gate, Unwatched                 bool
 	PreserveFDs                     int
+	Restore                         bool             // from a checkpoint
 	Exec                            map[string]any   // a further process: what differs from goldenExec
 	Hook                            *goldenHookInput // a hook that runs inside
 }
@@ -201,7 +202,11 @@ func compileGolden(config, process []byte, f facts.Facts, in goldenInput) (*plan
 		if !path.IsAbs(root) {
 			root = path.Join("/run/web1", root)
 		}
-		return Create(CreateInput{ID: "web1", Namespace: "test", Bundle: "/run/web1", Rootfs: root, Spec: s, Facts: f,
+		build := Create
+		if in.Restore {
+			build = Restore
+		}
+		return build(CreateInput{ID: "web1", Namespace: "test", Bundle: "/run/web1", Rootfs: root, Spec: s, Facts: f,
 			RootfsMounts: in.RootfsMounts, Terminal: in.Terminal, NoPivot: in.NoPivot, NoNewKeyring: in.NoNewKeyring,
 			Gate: in.Gate, Unwatched: in.Unwatched, PreserveFDs: in.PreserveFDs})
 	}

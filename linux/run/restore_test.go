@@ -1,0 +1,71 @@
+package run
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"example.io/shim/linux/compile"
+	"example.io/shim/linux/criu"
+	"example.io/shim/linux/plan"
+)
+
+// TestRestoreFaults makes every step of a restore's plan fail that comes before CRIU: nothing is left. CRIU is only looked for.
+func TestRestoreFaults(t *testing.T) {
+	bundle := newBundle(t, func(s *specs.Spec) { counter(s) })
+	images, bin, source := t.TempDir(), t.TempDir(), t.TempDir()
+	if err := os.Symlink(busybox, filepath.Join(bin, criu.Program)); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin)
+	if err := writeAbout(images, [3]string{}, &criu.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	deps := newDeps(t)
+	r := request(bundle)
+	r.Restore = &criu.Options{ImagePath: images}
+	r.Rootfs = []compile.Mount{{Type: "bind", Source: source, Options: []string{"rbind", "ro"}}}
+	s, err := LoadSpec(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Compile(r, s, deps.Facts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Create(t.Context(), deps, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Init() != nil {
+		t.Error("there is an init before the start")
+	}
+	if err := c.Delete(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := takeTrace(t, bundle)
+	for i := range p.Steps {
+		if p.Steps[i].Op == plan.OpGate {
+			break
+		}
+		for _, errno := range faultErrnos {
+			deps.Fault = func(q *plan.Plan) *plan.Plan { return q.WithFault(i, errno) }
+			what := fmt.Sprintf("step %d %q %s", i, p.Steps[i].Label, errno.Name())
+			c, err := Create(t.Context(), deps, r)
+			if err != nil {
+				wantStepError(t, err, what)
+				continue
+			}
+			if err := c.Delete(t.Context()); err != nil {
+				t.Errorf("%s: delete: %v", what, err)
+			}
+		}
+		noTrace(t, before, bundle)
+		if t.Failed() {
+			t.Fatalf("after step %d %q", i, p.Steps[i].Label)
+		}
+	}
+}
