@@ -290,6 +290,8 @@ func (r *recorder) add(e *events.Envelope) {
 		id, text = v.ContainerID, "delete"
 	case *eventsapi.TaskOOM:
 		id, text = v.ContainerID, "oom"
+	case *eventsapi.TaskCheckpointed:
+		id, text = v.ContainerID, "checkpointed"
 	case *eventsapi.TaskPaused:
 		id, text = v.ContainerID, "paused"
 	case *eventsapi.TaskResumed:

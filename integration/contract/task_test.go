@@ -101,10 +101,6 @@ func TestRefusals(t *testing.T) {
 		b.ok(p.CloseIO(b.ctx, client.WithStdinCloser))
 		_, err = p.Delete(b.ctx)
 		b.ok(err)
-		_, err = b.task.Checkpoint(b.ctx)
-		if err == nil {
-			t.Error("a checkpoint was made")
-		}
 		b.ok(b.task.Kill(b.ctx, syscall.SIGKILL))
 		b.wait(b.task)
 		b.status(client.Stopped)
