@@ -16,16 +16,17 @@ import (
 	"example.io/shim/linux/run"
 )
 
-// explain prints the plan of a bundle: what a create and a start of it would do on this machine. Nothing is done.
+// explain prints the plan of a bundle: what a create and a start of it would do on this machine. Nothing is done, unless -time asks for it.
 func explain(args []string, w io.Writer) error {
 	fs := flag.NewFlagSet("explain", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	bundle := fs.String("bundle", ".", "folder with config.json")
 	verbose := fs.Bool("v", false, "print every system call with its arguments, source and reason")
+	timed := fs.Bool("time", false, "create, start and remove the container once, and print when each step began and how long it took")
 	id := fs.String("id", "", "id of the container; the bundle's name without it")
 	namespace := fs.String("namespace", "default", "namespace of the container")
 	if err := fs.Parse(args); err != nil {
-		return fmt.Errorf("usage: containerd-shim-shim-v2 explain --bundle DIR [-v] [-id ID] [-namespace NS]: %w: %w", err, errdefs.ErrInvalidArgument)
+		return fmt.Errorf("usage: containerd-shim-shim-v2 explain --bundle DIR [-v | -time] [-id ID] [-namespace NS]: %w: %w", err, errdefs.ErrInvalidArgument)
 	}
 	if fs.NArg() > 0 {
 		return fmt.Errorf("explain: %q is one argument too many: %w", fs.Arg(0), errdefs.ErrInvalidArgument)
@@ -36,6 +37,9 @@ func explain(args []string, w io.Writer) error {
 	}
 	if *id == "" {
 		*id = filepath.Base(dir)
+	}
+	if *timed {
+		return explainTime(w, run.Request{ID: *id, Namespace: *namespace, Bundle: dir})
 	}
 	facts, err := host.Probe()
 	if err != nil {

@@ -5,6 +5,7 @@
 #define hdr_state 8
 #define hdr_failed 16
 #define hdr_result 24
+#define hdr_times 32
 #define in_op 0
 #define in_flags 4
 #define in_number 8
@@ -24,7 +25,9 @@
 #define SYS_rt_sigprocmask 14
 #define SYS_exit_group 231
 #define SYS_clone3 435
+#define SYS_clock_gettime 228
 #define SIG_SETMASK 2
+#define CLOCK_MONOTONIC 1
 
 // func forkChild(args, size, entry, hdr uintptr) int64
 //
@@ -59,6 +62,10 @@ TEXT ·forkChild(SB), NOSPLIT, $16-40
 next: // carry out the instruction at R12
 	MOVL in_step(R12), AX
 	MOVQ AX, hdr_step(R13)
+	MOVQ hdr_times(R13), SI
+	TESTQ SI, SI
+	JNZ stamp
+begin:
 	MOVQ in_load(R12), BX
 	MOVQ (in_args+0)(R12), DI
 	TESTQ $1, BX
@@ -122,6 +129,14 @@ advance:
 	MOVL in_onok(R12), AX
 	ADDQ AX, R12
 	JMP next
+
+stamp: // note when the step begins: a struct timespec of the table
+	SHLQ $4, AX
+	ADDQ AX, SI
+	MOVQ $CLOCK_MONOTONIC, DI
+	MOVQ $SYS_clock_gettime, AX
+	SYSCALL
+	JMP begin
 
 check: // argument 0 masked is the wanted value
 	ANDQ in_mask(R12), DI

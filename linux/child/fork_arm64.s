@@ -5,6 +5,7 @@
 #define hdr_state 8
 #define hdr_failed 16
 #define hdr_result 24
+#define hdr_times 32
 #define in_op 0
 #define in_flags 4
 #define in_number 8
@@ -24,7 +25,9 @@
 #define SYS_rt_sigprocmask 135
 #define SYS_exit_group 94
 #define SYS_clone3 435
+#define SYS_clock_gettime 113
 #define SIG_SETMASK 2
+#define CLOCK_MONOTONIC 1
 
 // func forkChild(args, size, entry, hdr uintptr) int64
 //
@@ -59,6 +62,9 @@ TEXT ·forkChild(SB), NOSPLIT, $16-40
 next: // carry out the instruction at R19
 	MOVWU in_step(R19), R9
 	MOVD R9, hdr_step(R20)
+	MOVD hdr_times(R20), R1
+	CBNZ R1, stamp
+begin:
 	MOVD in_load(R19), R10
 	MOVD (in_args+0)(R19), R0
 	TBZ $0, R10, arg1
@@ -113,6 +119,14 @@ advance:
 	MOVWU in_onok(R19), R9
 	ADD R9, R19
 	B next
+
+stamp: // note when the step begins: a struct timespec of the table
+	LSL $4, R9, R9
+	ADD R9, R1, R1
+	MOVD $CLOCK_MONOTONIC, R0
+	MOVD $SYS_clock_gettime, R8
+	SVC
+	JMP begin
 
 check: // argument 0 masked is the wanted value
 	MOVD in_mask(R19), R9

@@ -18,6 +18,7 @@ const (
 	HdrState  = 8  // StateRunning, StateFailed or StateLeft
 	HdrFailed = 16 // index of the step that failed
 	HdrResult = 24 // its result: -errno, or an unwanted value
+	HdrTimes  = 32 // address of a table with a struct timespec for each step, when it began; 0 for none
 	HdrClone  = 64 // struct clone_args of OpClone
 
 	// StateRunning, StateFailed and StateLeft are the values at HdrState.

@@ -32,6 +32,8 @@ type engine struct {
 	oom        OOM
 	moved      []*moved        // network devices, until the container is created
 	next       int             // the parent goes on here
+	times      []byte          // in the arena, a struct timespec for each step; nil: nobody asked
+	done       int64           // when the last of the parent's steps was done, in ns
 	ctx        context.Context // of run
 	// hook runs a hook of the container that is being made or started.
 	hook func(ctx context.Context, kind string, i int) error
@@ -68,7 +70,8 @@ func newEngine(id, action string, p *plan.Plan, deps *Deps, inputs map[string]in
 
 // load lowers the plan into a new arena and puts the inputs into their registers.
 func (e *engine) load(inputs map[string]int) error {
-	arena, err := e.newArena()
+	size := plan.Size(e.plan)
+	arena, err := e.newArena(size + e.timesSize())
 	if err != nil {
 		return err
 	}
@@ -79,6 +82,7 @@ func (e *engine) load(inputs map[string]int) error {
 	}
 	im.Rebind(arena.Bytes())
 	e.arena, e.im = arena, im
+	e.keepTimes(size)
 	for name, fd := range inputs {
 		r := e.plan.Reg(name)
 		im.SetReg(r, int64(fd))
@@ -87,16 +91,16 @@ func (e *engine) load(inputs map[string]int) error {
 	return nil
 }
 
-func (e *engine) newArena() (*child.Arena, error) {
+func (e *engine) newArena(size int) (*child.Arena, error) {
 	if e.arenaFile == "" {
-		return child.NewArena(plan.Size(e.plan))
+		return child.NewArena(size)
 	}
 	file, err := os.OpenFile(e.arenaFile, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("make the arena: %w", err)
 	}
 	defer func() { _ = file.Close() }() // the mapping stays
-	return child.NewArenaIn(file, plan.Size(e.plan))
+	return child.NewArenaIn(file, size)
 }
 
 // onThread runs f on an OS thread of its own, which ends with it: f may change what belongs to a thread (namespaces for
@@ -128,6 +132,7 @@ func (e *engine) run(ctx context.Context) error {
 
 func (e *engine) steps(ctx context.Context) error {
 	e.ctx = ctx
+	defer e.stampEnd()
 	if e.proc != nil { // behind the gate
 		defer e.killOn(ctx)()
 	}
@@ -144,6 +149,7 @@ func (e *engine) steps(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return e.stepError(i, 0, err.Error())
 		}
+		e.stamp(i)
 		to, err := e.step(i, s)
 		if err != nil {
 			return err
@@ -353,6 +359,7 @@ func (e *engine) release() {
 	for _, r := range slices.Collect(maps.Keys(e.fds)) {
 		e.closeReg(r)
 	}
+	e.tellTimes()
 	e.arena.Free()
 }
 

@@ -40,6 +40,8 @@ type Deps struct {
 	ArmOOM func(memoryCgroup string) (OOM, error)
 	// Log takes what is not an error of a request, such as a poststop hook that failed. nil: nobody.
 	Log func(format string, args ...any)
+	// Times hears, when a plan was carried out, when each of its steps began. nil: no time is taken.
+	Times func(plan.Times)
 	// Fault, for tests, may replace a plan before it runs. nil in production.
 	Fault func(p *plan.Plan) *plan.Plan
 }
