@@ -35,7 +35,7 @@ func PrintTimes(w io.Writer, t Times) error {
 	first := list[0].began
 	line := func(x timed) {
 		s := &t.Plan.Steps[x.step]
-		fmt.Fprintf(b, "%9.3f %8.3f  %3d %s %-8s %s\n", float64(x.began-first)/1e6, float64(x.took)/1e6, x.step+1, s.Actor, s.Phase, label(s))
+		fmt.Fprintf(b, "%9.3f %8.3f  %4d %-6s %-8s %s\n", float64(x.began-first)/1e6, float64(x.took)/1e6, x.step+1, s.Actor, s.Phase, label(s))
 	}
 	fmt.Fprintln(b, "    at ms  took ms step")
 	sum := map[Actor]int64{}
