@@ -129,6 +129,22 @@ func TestStdio(t *testing.T) {
 				t.Errorf("what the logger got: %q", data)
 			}
 		})
+		t.Run("binary-v2", func(t *testing.T) {
+			dir := t.TempDir()
+			file, logger := filepath.Join(dir, "log"), filepath.Join(dir, "logger")
+			script := "#!/bin/sh\nprintf r >&5; exec 5>&-\n(echo \"$1=$2 $3=$4 $CONTAINER_ID\"; cat <&3; cat <&4) > " + file + "\n"
+			if err := os.WriteFile(logger, []byte(script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			uri := "binary-v2://" + logger + "?a=1&b=two%20words"
+			b := newBox(t, d, config{args: []string{"sh", "-c", "echo out; echo err >&2"}, io: func(string) (cio.IO, error) { return namedIO{cio.Config{Stdout: uri, Stderr: uri}}, nil }})
+			b.ok(b.task.Start(b.ctx))
+			id := b.task.ID()
+			b.finish()
+			if data, _ := os.ReadFile(file); string(data) != "a=1 b=two words "+id+"\nout\nerr\n" {
+				t.Errorf("what the logger got: %q", data)
+			}
+		})
 		t.Run("none", func(t *testing.T) {
 			b := newBox(t, d, config{args: []string{"sh", "-c", "test $(readlink /proc/$$/fd/1) = /dev/null"}, io: cio.NullIO})
 			b.ok(b.task.Start(b.ctx))

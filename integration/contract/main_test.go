@@ -318,9 +318,15 @@ func (r *recorder) of(id string) []string {
 // want waits for the events of the container to be these, in this order.
 func (r *recorder) want(t *testing.T, id string, want ...string) {
 	t.Helper()
+	r.wantFrom(t, id, 0, want...)
+}
+
+// wantFrom is want without the first events.
+func (r *recorder) wantFrom(t *testing.T, id string, from int, want ...string) {
+	t.Helper()
 	var got []string
 	for end := time.Now().Add(trace.Limit(10 * time.Second)); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if got = r.of(id); strings.Join(got, ", ") == strings.Join(want, ", ") {
+		if got = r.of(id); len(got) >= from && strings.Join(got[from:], ", ") == strings.Join(want, ", ") {
 			return
 		}
 	}

@@ -305,6 +305,7 @@ func (r *raw) shutdown() {
 	if err := r.errOf("Shutdown", &taskapi.ShutdownRequest{ID: r.id}); !errors.Is(err, ttrpc.ErrClosed) {
 		r.ok(err)
 	}
+	r.hangUp() // as containerd does: the shim waits for it a moment
 	r.awaitShim()
 }
 

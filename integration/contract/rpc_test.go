@@ -142,6 +142,16 @@ func TestCreateRPC(t *testing.T) {
 			c.change(q)
 			r.must(c.name, c.is, r.errOf("Create", q), c.words)
 		}
+		good := filepath.Join(r.bundle, "config.json")
+		data, err := os.ReadFile(good)
+		r.ok(err)
+		r.ok(os.Remove(good))
+		r.must("no config.json", errdefs.IsInvalidArgument, r.errOf("Create", r.createRequest()), "config.json")
+		for bad, words := range map[string]string{"": "config.json", "{\"ociVersion\": ": "config.json", "[]": "config.json", `{"ociVersion":"1.0.2","process":{"args":7}}`: "/process/args"} {
+			r.ok(os.WriteFile(good, []byte(bad), 0o644))
+			r.must("config.json "+bad, errdefs.IsInvalidArgument, r.errOf("Create", r.createRequest()), words)
+		}
+		r.ok(os.WriteFile(good, data, 0o644))
 		left, err := filepath.Glob(filepath.Join(r.bundle, "shim-state*"))
 		if err != nil || len(left) > 0 {
 			t.Errorf("left in the bundle: %q, %v", left, err)

@@ -49,7 +49,8 @@ func Take(namespace string, dirs ...string) Trace {
 	return t
 }
 
-// descendants are the living processes below this one, as "pid name", without the containerds: a restart is a new process. Zombies are their parent's to reap.
+// descendants are the living processes below our parent, see Own, as "pid name"; without us and the containerds, which a restart changes. Zombies are their
+// parent's to reap.
 func descendants() (list []string) {
 	children, names := map[string][]string{}, map[string]string{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -66,9 +67,10 @@ func descendants() (list []string) {
 			names[pid] = rest[:end]
 		}
 	}
-	for todo := children[strconv.Itoa(os.Getpid())]; len(todo) > 0; todo = todo[1:] {
+	self := strconv.Itoa(os.Getpid())
+	for todo := children[strconv.Itoa(os.Getppid())]; len(todo) > 0; todo = todo[1:] {
 		todo = append(todo, children[todo[0]]...)
-		if name, lives := names[todo[0]]; lives && name != "containerd" && name != "containerd2" {
+		if name, lives := names[todo[0]]; lives && todo[0] != self && name != "containerd" && name != "containerd2" {
 			list = append(list, todo[0]+" "+name)
 		}
 	}
