@@ -356,12 +356,29 @@ func (c *compiler) attachMounts() error {
 		}
 		c.copyUp(mt)
 		c.attach(s, mt.reg, at)
+		c.countVersions(mt)
 		c.close(at, mt.dst)
 		if mt.binds != nil {
 			c.attachCgroups(mt)
 		}
 	}
 	return nil
+}
+
+// countVersions makes a file system count the versions of its inodes: fsconfig(2) has no such flag, so it is changed by mount(2) where it is mounted by now.
+func (c *compiler) countVersions(mt *mount) {
+	if mt.opt.Super&abi.MS_I_VERSION == 0 || mt.opt.Bind {
+		return
+	}
+	s := plan.Step{Label: "count the versions of inodes on " + mt.dst, Source: mt.source + "/options", Path: mt.dst}
+	flags, text := mountFlags(mt.opt)
+	s.Sys, s.Args = abi.SysFchdir, []plan.Arg{plan.R(mt.reg)}
+	c.b.Add(s)
+	s.Why, s.Sys = "mount(2), MS_I_VERSION", abi.SysMount
+	s.Args = []plan.Arg{plan.V(0), c.b.Str("."), plan.V(0), plan.T(flags|abi.MS_REMOUNT, "MS_REMOUNT|"+text), plan.V(0)}
+	c.b.Add(s)
+	s.Why, s.Sys, s.Args = "", abi.SysFchdir, []plan.Arg{plan.R(c.root)}
+	c.b.Add(s)
 }
 
 // ordinaryDir holds the target of procfs or sysfs: no link leads there, or a volume could be made to look like /proc (CVE-2019-19921, CVE-2023-27561).

@@ -39,6 +39,7 @@ var topics = map[string]struct {
 	"mounts": {edit: func(s *specs.Spec) {
 		maps := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 5, Size: 1}}
 		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/bin", Type: "tmpfs", Source: "tmpfs", Options: []string{"tmpcopyup"}},
+			specs.Mount{Destination: "/root", Type: "tmpfs", Source: "tmpfs", Options: []string{"iversion"}},
 			specs.Mount{Destination: "/run", Type: "tmpfs", Options: []string{"remount", "size=1m", "ro"}},
 			specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", UIDMappings: maps, GIDMappings: maps},
 			specs.Mount{Destination: "/home", Type: "bind", Source: "/var/tmp", Options: []string{"rbind", "rro", "ridmap"}, UIDMappings: maps, GIDMappings: maps})

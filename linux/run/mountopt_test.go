@@ -54,8 +54,8 @@ var superOptions = map[string]struct {
 }{
 	"sync": {"", "sync", true}, "async": {"sync", "sync", false}, "dirsync": {"", "dirsync", true}, "mand": {"", "mand", true}, "nomand": {"mand", "mand", false},
 	"lazytime": {"", "lazytime", true}, "nolazytime": {"lazytime", "lazytime", false},
-	// fsopen(2) has a log of its own: there is nothing to silence. noiversion takes back what is refused.
-	"silent": {"", "silent", false}, "loud": {"silent", "silent", false}, "noiversion": {"iversion", "iversion", false},
+	// fsopen(2) has a log of its own: there is nothing to silence. Versions of inodes are counted, and nothing shows it.
+	"silent": {"", "silent", false}, "loud": {"silent", "silent", false}, "noiversion": {"iversion", "iversion", false}, "iversion": {"lazytime", "lazytime", true},
 }
 
 // peerOptions say what a bind of a shared tree is in the container: its top, and the mount below it.
@@ -97,7 +97,8 @@ func TestMountOptions(t *testing.T) {
 			tmpfs(name, o.before)
 		}
 		// A file system of its own, with options for all that is below.
-		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/m/new", Type: "tmpfs", Source: "tmpfs", Options: []string{"rnosuid", "rnoexec", "rnoatime"}})
+		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/m/versions", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "noatime", "sync", "iversion", "size=1m"}},
+			specs.Mount{Destination: "/m/new", Type: "tmpfs", Source: "tmpfs", Options: []string{"rnosuid", "rnoexec", "rnoatime"}})
 	}, "cat /proc/self/mountinfo")
 	lines := mountLines(text)
 	for name, o := range flagOptions {
@@ -124,7 +125,13 @@ func TestMountOptions(t *testing.T) {
 			t.Errorf("%s: %v, want %s: %v", name, l.super, o.word, o.want)
 		}
 	}
+	if l := lines["/m/versions"]; !slices.Contains(l.super, "sync") || !slices.Contains(l.super, "size=1024k") {
+		t.Errorf("iversion, and the file system's other options: %v", l.super)
+	}
 	for _, word := range []string{"nosuid", "noexec", "noatime"} {
+		if !slices.Contains(lines["/m/versions"].flags, word) {
+			t.Errorf("iversion, and the mount's flags: %v", lines["/m/versions"].flags)
+		}
 		if !slices.Contains(lines["/m/new"].flags, word) {
 			t.Errorf("a new file system: %v", lines["/m/new"].flags)
 		}

@@ -197,13 +197,11 @@ func (m *MountOptions) apply(e optionEntry) {
 	}
 }
 
-// MountOptionNames returns every option that is not the file system's own, unsorted (features.md, "mountOptions"). iversion is known to be refused.
+// MountOptionNames returns every option that is not the file system's own, unsorted (features.md, "mountOptions").
 func MountOptionNames() []string {
 	names := make([]string, 0, len(mountOptionTable))
 	for n := range mountOptionTable {
-		if n != "iversion" {
-			names = append(names, n)
-		}
+		names = append(names, n)
 	}
 	return names
 }

@@ -52,8 +52,8 @@ func (p *problems) mount(here string, m *specs.Mount) {
 	if o.TmpCopyUp && (m.Type != "tmpfs" || o.Bind) {
 		p.bad(here+"/options", "tmpcopyup is for tmpfs alone")
 	}
-	if o.Super&abi.MS_I_VERSION != 0 && !o.Bind {
-		p.cannot(at(here, "options", slices.Index(m.Options, "iversion")), "iversion cannot be carried out: fsconfig(2) has no such flag (ext4, XFS and btrfs count versions without it)")
+	if o.Super&abi.MS_I_VERSION != 0 && o.Remount {
+		p.cannot(at(here, "options", slices.Index(m.Options, "iversion")), "iversion cannot be added to a file system that is there, without a change of all its other flags (mount(2))")
 	}
 	if o.Remount {
 		if o.IDMap || len(m.UIDMappings) > 0 || o.TmpCopyUp {
