@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -25,8 +26,9 @@ func explain(args []string, w io.Writer) error {
 	timed := fs.Bool("time", false, "create, start and remove the container once, and print when each step began and how long it took")
 	id := fs.String("id", "", "id of the container; the bundle's name without it")
 	namespace := fs.String("namespace", "default", "namespace of the container")
+	bySystemd := fs.Bool("systemd-cgroup", false, "the cgroups are made by systemd")
 	if err := fs.Parse(args); err != nil {
-		return fmt.Errorf("usage: containerd-shim-shim-v2 explain --bundle DIR [-v | -time] [-id ID] [-namespace NS]: %w: %w", err, errdefs.ErrInvalidArgument)
+		return fmt.Errorf("usage: containerd-shim-shim-v2 explain --bundle DIR [-v | -time] [-id ID] [-namespace NS] [-systemd-cgroup]: %w: %w", err, errdefs.ErrInvalidArgument)
 	}
 	if fs.NArg() > 0 {
 		return fmt.Errorf("explain: %q is one argument too many: %w", fs.Arg(0), errdefs.ErrInvalidArgument)
@@ -39,7 +41,7 @@ func explain(args []string, w io.Writer) error {
 		*id = filepath.Base(dir)
 	}
 	if *timed {
-		return explainTime(w, run.Request{ID: *id, Namespace: *namespace, Bundle: dir})
+		return explainTime(w, run.Request{ID: *id, Namespace: *namespace, Bundle: dir, SystemdCgroup: *bySystemd})
 	}
 	facts, err := host.Probe()
 	if err != nil {
@@ -49,7 +51,12 @@ func explain(args []string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p, err := run.Compile(run.Request{ID: *id, Namespace: *namespace, Bundle: dir, Terminal: s.Process.Terminal}, s, facts)
+	if *bySystemd {
+		if facts, err = run.SystemdFacts(context.Background(), facts); err != nil {
+			return err
+		}
+	}
+	p, err := run.Compile(run.Request{ID: *id, Namespace: *namespace, Bundle: dir, Terminal: s.Process.Terminal, SystemdCgroup: *bySystemd}, s, facts)
 	if err != nil {
 		return err
 	}

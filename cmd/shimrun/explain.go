@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"path/filepath"
 
@@ -43,7 +44,13 @@ func (a *app) explain(bundle, id string, verbose, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	p, err := run.Compile(run.Request{ID: id, Bundle: dir, Home: home, Terminal: s.Process.Terminal, SystemdCgroup: a.systemdCgroup}, s, deps.Facts)
+	facts := deps.Facts
+	if a.systemdCgroup {
+		if facts, err = run.SystemdFacts(context.Background(), facts); err != nil {
+			return err
+		}
+	}
+	p, err := run.Compile(run.Request{ID: id, Bundle: dir, Home: home, Terminal: s.Process.Terminal, SystemdCgroup: a.systemdCgroup}, s, facts)
 	if err != nil {
 		return err
 	}

@@ -127,7 +127,7 @@ func TestCreateRPC(t *testing.T) {
 			{"another program", errdefs.IsInvalidArgument, `binary_name "crun"`, func(q *taskapi.CreateTaskRequest) {
 				q.Options = runcOptions(t, &runcopts.Options{BinaryName: "crun"})
 			}},
-			{"systemd_cgroup", errdefs.IsNotImplemented, "systemd_cgroup", func(q *taskapi.CreateTaskRequest) {
+			{"systemd_cgroup", errdefs.IsFailedPrecondition, "systemd_cgroup", func(q *taskapi.CreateTaskRequest) {
 				q.Options = runcOptions(t, &runcopts.Options{SystemdCgroup: true})
 			}},
 			{"checkpoint", errdefs.IsInvalidArgument, "/a/checkpoint", func(q *taskapi.CreateTaskRequest) { q.Checkpoint = "/a/checkpoint" }},

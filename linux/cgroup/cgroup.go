@@ -12,6 +12,7 @@ import (
 
 	"example.io/shim/linux/cgroup/files"
 	"example.io/shim/linux/cgroup/stats"
+	"example.io/shim/linux/cgroup/unit"
 )
 
 // Cgroup is a container's cgroup, in all hierarchies.
@@ -32,25 +33,34 @@ type Cgroup interface {
 
 // State says where a cgroup is, for another process that loads it.
 type State struct {
-	Version int         `json:"version"` // 1 or 2
-	Dirs    []files.Dir `json:"dirs"`    // one for v2
+	Version int         `json:"version"`        // 1 or 2
+	Dirs    []files.Dir `json:"dirs"`           // one for v2
+	Unit    *unit.Unit  `json:"unit,omitempty"` // of systemd, whose cgroups they are
 }
 
-// StateOf returns the state of a container with these directories.
-func StateOf(dirs []files.Dir) State {
+// StateOf returns the state of a container with these directories; u is nil without systemd.
+func StateOf(dirs []files.Dir, u *unit.Unit) State {
+	s := State{Version: 1, Dirs: dirs, Unit: u}
 	if len(dirs) == 1 && dirs[0].Unified {
-		return State{Version: 2, Dirs: dirs}
+		s.Version = 2
 	}
-	return State{Version: 1, Dirs: dirs}
+	return s
 }
 
 // Load returns the cgroup at s. It need not exist.
 func Load(s State) (Cgroup, error) {
+	var c updater
 	switch {
 	case s.Version == 1 && len(s.Dirs) > 0:
-		return &v1{dirs: s.Dirs}, nil
+		c = &v1{dirs: s.Dirs}
 	case s.Version == 2 && len(s.Dirs) == 1:
-		return &v2{dir: s.Dirs[0]}, nil
+		c = &v2{dir: s.Dirs[0]}
+	}
+	switch {
+	case c != nil && s.Unit != nil:
+		return &ofUnit{updater: c, unit: *s.Unit, version: s.Version}, nil
+	case c != nil:
+		return c, nil
 	}
 	return nil, fmt.Errorf("cgroup state of version %d with %d directories: %w", s.Version, len(s.Dirs), errdefs.ErrNotImplemented)
 }

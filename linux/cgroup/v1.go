@@ -145,13 +145,18 @@ var quotaOf = map[string]string{"cpu.cfs_period_us": "cpu.cfs_quota_us", "cpu.rt
 
 // Update implements Cgroup.
 func (c *v1) Update(r *specs.LinuxResources) error {
+	_, _, err := c.update(r)
+	return err
+}
+
+// update implements updater.
+func (c *v1) update(r *specs.LinuxResources) (written []files.Write, undo func() error, err error) {
 	list, err := files.V1Update(r, c.dirs)
 	if err != nil {
-		return fmt.Errorf("update: %w", err)
+		return nil, nil, fmt.Errorf("update: %w", err)
 	}
 	list = c.memoryOrder(list)
-	type former struct{ dir, file, value string }
-	var done []former
+	var done formers
 	for i := 0; i < len(list); i++ { // not by range: see below
 		w := list[i]
 		dir := c.dir(w.Controller)
@@ -166,15 +171,25 @@ func (c *v1) Update(r *specs.LinuxResources) error {
 			continue
 		}
 		if err != nil {
-			err = fmt.Errorf("update: %s (%s): %w", w.Label, w.Source, err)
-			for _, f := range slices.Backward(done) {
-				err = errors.Join(err, write(f.dir, f.file, f.value))
-			}
-			return err
+			return nil, nil, errors.Join(fmt.Errorf("update: %s (%s): %w", w.Label, w.Source, err), done.restore())
 		}
 		done = append(done, former{dir, w.File, strings.TrimSpace(string(old))})
 	}
-	return nil
+	return list, done.restore, nil
+}
+
+// former is what a file had before an update.
+type former struct{ dir, file, value string }
+
+type formers []former
+
+// restore writes back what was there, the last first.
+func (list formers) restore() error {
+	var errs []error
+	for _, f := range slices.Backward(list) {
+		errs = append(errs, write(f.dir, f.file, f.value))
+	}
+	return errors.Join(errs...)
 }
 
 // memoryOrder puts the limit of memory and swap together before that of memory when memory's is raised above it: the kernel keeps memory

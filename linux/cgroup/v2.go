@@ -215,29 +215,30 @@ func (c *v2) Delete(ctx context.Context) error {
 
 // Update implements Cgroup.
 func (c *v2) Update(r *specs.LinuxResources) error {
+	_, _, err := c.update(r)
+	return err
+}
+
+// update implements updater.
+func (c *v2) update(r *specs.LinuxResources) (written []files.Write, undo func() error, err error) {
 	list, err := files.V2Update(r, c.dir)
 	if err == nil {
 		list, err = c.prepare(list)
 	}
 	if err != nil {
-		return fmt.Errorf("update: %w", err)
+		return nil, nil, fmt.Errorf("update: %w", err)
 	}
-	type former struct{ file, value string }
-	var done []former
+	var done formers
 	for _, w := range list {
 		old, readErr := os.ReadFile(filepath.Join(c.dir.Path, w.File)) // some files can only be written: there is nothing to take back
 		if err := write(c.dir.Path, w.File, w.Complete(string(old))); err != nil {
-			err = fmt.Errorf("update: %s (%s): %w", w.Label, w.Source, err)
-			for _, f := range slices.Backward(done) {
-				err = errors.Join(err, write(c.dir.Path, f.file, f.value))
-			}
-			return err
+			return nil, nil, errors.Join(fmt.Errorf("update: %s (%s): %w", w.Label, w.Source, err), done.restore())
 		}
 		if readErr == nil {
-			done = append(done, former{w.File, w.Former(string(old))})
+			done = append(done, former{c.dir.Path, w.File, w.Former(string(old))})
 		}
 	}
-	return nil
+	return list, done.restore, nil
 }
 
 // prepare makes the writes complete by what the cgroup has now, and checks them. Nothing is written yet.

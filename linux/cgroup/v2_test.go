@@ -309,13 +309,13 @@ func TestV2UpdateBack(t *testing.T) {
 
 func TestV2State(t *testing.T) {
 	dir := files.Dir{Mount: "/cg", Path: "/cg/a", Unified: true}
-	s := StateOf([]files.Dir{dir})
+	s := StateOf([]files.Dir{dir}, nil)
 	c, err := Load(s)
 	if got, ok := c.(*v2); s.Version != 2 || err != nil || !ok || got.dir.Path != "/cg/a" {
 		t.Errorf("version %d, %T, %v", s.Version, c, err)
 	}
 	one := files.Dir{Controllers: []string{"memory"}, Mount: "/cg/memory", Path: "/cg/memory/a"}
-	if s := StateOf([]files.Dir{one}); s.Version != 1 {
+	if s := StateOf([]files.Dir{one}, nil); s.Version != 1 {
 		t.Errorf("version %d of v1", s.Version)
 	}
 	for _, bad := range []State{{}, {Version: 2}, {Version: 1}, {Version: 3, Dirs: []files.Dir{dir}}, {Version: 2, Dirs: []files.Dir{dir, dir}}} {

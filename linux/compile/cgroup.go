@@ -14,11 +14,25 @@ const whyV1 = "Documentation/admin-guide/cgroup-v1/"
 // makeCgroups makes the container's directories, writes the limits that hold from the start, and arms the OOM watcher.
 func (c *compiler) makeCgroups() error {
 	c.b.In(plan.Parent, plan.Cgroup)
+	if c.unit != nil {
+		return c.makeUnit()
+	}
 	if c.unified() {
 		c.makeUnified()
 		return c.limitUnified()
 	}
-	for _, d := range c.dirs {
+	c.makeHierarchies(c.dirs)
+	writes, err := files.V1(c.spec.Linux.Resources, c.dirs, "/linux/resources")
+	if err != nil {
+		return err
+	}
+	c.limitHierarchies(writes)
+	return nil
+}
+
+// makeHierarchies makes the container's directory in each of these v1 hierarchies.
+func (c *compiler) makeHierarchies(dirs []files.Dir) {
+	for _, d := range dirs {
 		list := d.Parents()
 		for i, dir := range list {
 			if i < len(list)-1 {
@@ -33,16 +47,15 @@ func (c *compiler) makeCgroups() error {
 			}
 		}
 	}
-	writes, err := files.V1(c.spec.Linux.Resources, c.dirs, "/linux/resources")
-	if err != nil {
-		return err
-	}
+}
+
+// limitHierarchies writes the limits that hold from the start, and arms the OOM watcher.
+func (c *compiler) limitHierarchies(writes []files.Write) {
 	c.writeFiles(writes, files.Early)
 	if d, ok := files.Find(c.dirs, "memory"); ok && !c.in.Unwatched {
 		c.b.Add(plan.Step{Op: plan.OpCall, Call: plan.CallArmOOM, Label: "watch for OOM kills", Path: d.Path, Args: []plan.Arg{c.b.Str(d.Path)},
 			Why: "armed before the container's first instruction: no kill is missed"})
 	}
-	return nil
 }
 
 // makeLeaf makes the container's own directory. One that is there already must be empty of processes: they would be the container's, and
@@ -109,6 +122,11 @@ const cpusetSize = 4096
 
 // lateLimits writes what waits for the container's root.
 func (c *compiler) lateLimits() error {
+	if c.unit != nil {
+		if err := c.lateUnit(); err != nil {
+			return err
+		}
+	}
 	if c.unified() {
 		return c.lateUnified()
 	}
@@ -138,11 +156,20 @@ func (c *compiler) openCgroups() error {
 		return nil
 	}
 	for _, d := range c.dirs {
-		r := c.open(plan.Step{Label: "open the cgroup " + d.Path}, path.Join(d.Path, "tasks"), abi.O_WRONLY, "O_WRONLY")
+		r := c.open(plan.Step{Label: "open the cgroup " + d.Path}, joinFile(d), abi.O_WRONLY, "O_WRONLY")
 		c.joins = append(c.joins, r)
 	}
 	c.keep = append(c.keep, c.joins...)
 	return nil
+}
+
+// joinFile is what a process writes to join a cgroup. That of v2 is among the others on a hybrid machine, in a systemd unit; it has no such file, and
+// what is written to cgroup.procs waits for a grace period.
+func joinFile(d files.Dir) string {
+	if d.Unified {
+		return path.Join(d.Path, "cgroup.procs")
+	}
+	return path.Join(d.Path, "tasks")
 }
 
 // joinCgroups puts the child into its cgroups. It moves itself: "0" to tasks is the only write that does not wait for a grace period of
@@ -150,7 +177,7 @@ func (c *compiler) openCgroups() error {
 func (c *compiler) joinCgroups() {
 	for i, r := range c.joins {
 		d := c.dirs[i]
-		c.write(plan.Step{Label: "join the cgroup " + d.Path, Path: path.Join(d.Path, "tasks"), Source: "/linux/cgroupsPath",
+		c.write(plan.Step{Label: "join the cgroup " + d.Path, Path: joinFile(d), Source: "/linux/cgroupsPath",
 			Why: "cgroups(7); 0 is the caller"}, r, "0")
 		c.close(r, "the cgroup")
 	}

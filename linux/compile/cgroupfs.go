@@ -18,6 +18,9 @@ type bindOf struct {
 // openCgroupBinds copies the container's own directory of each v1 hierarchy. With a cgroup namespace too: it is what a mount there would show.
 func (c *compiler) openCgroupBinds(mt *mount) {
 	for _, d := range c.dirs {
+		if d.Unified {
+			continue // hybrid, in a systemd unit: it has no controllers
+		}
 		name := strings.TrimPrefix(strings.Join(d.Controllers, ","), "name=")
 		b := bindOf{name: name}
 		if len(d.Controllers) > 1 {

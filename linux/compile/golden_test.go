@@ -17,7 +17,6 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"example.io/shim/linux/cgroup/files"
 	"example.io/shim/linux/facts"
 	"example.io/shim/linux/plan"
 	"example.io/shim/linux/spec"
@@ -45,7 +44,8 @@ type goldenInput struct {
 	Terminal, NoPivot, NoNewKeyring bool
 	Gate, Unwatched                 bool
 	PreserveFDs                     int
-	Restore                         bool             // from a checkpoint
+	Restore                         bool // from a checkpoint
+	SystemdCgroup                   bool
 	Exec                            map[string]any   // a further process: what differs from goldenExec
 	Hook                            *goldenHookInput // a hook that runs inside
 }
@@ -208,9 +208,9 @@ func compileGolden(config, process []byte, f facts.Facts, in goldenInput) (*plan
 		}
 		return build(CreateInput{ID: "web1", Namespace: "test", Bundle: "/run/web1", Rootfs: root, Spec: s, Facts: f,
 			RootfsMounts: in.RootfsMounts, Terminal: in.Terminal, NoPivot: in.NoPivot, NoNewKeyring: in.NoNewKeyring,
-			Gate: in.Gate, Unwatched: in.Unwatched, PreserveFDs: in.PreserveFDs})
+			SystemdCgroup: in.SystemdCgroup, Gate: in.Gate, Unwatched: in.Unwatched, PreserveFDs: in.PreserveFDs})
 	}
-	dirs, err := files.Paths(f.Cgroup, s.Linux.CgroupsPath, "test", "web1")
+	dirs, _, err := Cgroups(CreateInput{ID: "web1", Namespace: "test", Spec: s, Facts: f, SystemdCgroup: in.SystemdCgroup})
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"example.io/shim/linux/abi"
 	"example.io/shim/linux/bpf"
 	"example.io/shim/linux/cgroup/files"
+	"example.io/shim/linux/cgroup/unit"
 	"example.io/shim/linux/facts"
 	"example.io/shim/linux/plan"
 	"example.io/shim/linux/spec"
@@ -40,7 +41,8 @@ type CreateInput struct {
 	// Unwatched leaves the watch for OOM kills out: nobody would be there to hear of one.
 	Unwatched bool
 	// PreserveFDs is how many descriptors from 3 on, which the runtime was started with, the process gets.
-	PreserveFDs int
+	PreserveFDs   int
+	SystemdCgroup bool // the cgroups are those of a systemd unit; Facts.Cgroup.Systemd says of whose
 }
 
 // compiler holds what the topics share.
@@ -52,6 +54,7 @@ type compiler struct {
 	create  bool   // a container, not a further process
 	program string // see ExecInput.path
 	dirs    []files.Dir
+	unit    *unit.Unit // whose cgroups they are, nil without systemd
 	keep    []plan.Reg // descriptors that the child takes over
 	root    plan.Reg   // the container's root, a mount of its own
 	mounts  []*mount
@@ -70,13 +73,13 @@ type compiler struct {
 // procfs only then); enters the root; and only then attaches, so that nothing of the host is in reach when the image's files are first
 // touched. At the gate everything is done that can fail for a reason in config.json.
 func Create(in CreateInput) (*plan.Plan, error) {
-	dirs, err := files.Paths(in.Facts.Cgroup, in.Spec.Linux.CgroupsPath, in.Namespace, in.ID)
+	dirs, u, err := Cgroups(in)
 	if err != nil {
 		return nil, err
 	}
 	proc := *in.Spec.Process
 	proc.Terminal = in.Terminal
-	c := &compiler{b: plan.NewBuilder("create " + in.ID), in: in, spec: in.Spec, proc: &proc, dirs: dirs, create: true}
+	c := &compiler{b: plan.NewBuilder("create " + in.ID), in: in, spec: in.Spec, proc: &proc, dirs: dirs, unit: u, create: true}
 	c.registers()
 	for _, topic := range []func() error{
 		c.findNamespaces,

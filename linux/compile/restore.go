@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"example.io/shim/linux/cgroup/files"
 	"example.io/shim/linux/plan"
 	"example.io/shim/linux/spec"
 )
@@ -10,13 +9,13 @@ import (
 // one. Up to the gate is the create. Then CRIU makes the namespaces, mounts and processes; when they are about to go on, what follows the
 // gate is carried out: CRIU too counted for the limit of tasks, and made the device nodes.
 func Restore(in CreateInput) (*plan.Plan, error) {
-	dirs, err := files.Paths(in.Facts.Cgroup, in.Spec.Linux.CgroupsPath, in.Namespace, in.ID)
+	dirs, u, err := Cgroups(in)
 	if err != nil {
 		return nil, err
 	}
 	proc := *in.Spec.Process
 	proc.Terminal = in.Terminal
-	c := &compiler{b: plan.NewBuilder("restore " + in.ID), in: in, spec: in.Spec, proc: &proc, dirs: dirs, create: true}
+	c := &compiler{b: plan.NewBuilder("restore " + in.ID), in: in, spec: in.Spec, proc: &proc, dirs: dirs, unit: u, create: true}
 	for _, topic := range []func() error{
 		c.restorable,
 		c.findNamespaces,

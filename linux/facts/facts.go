@@ -43,6 +43,13 @@ type Cgroup struct {
 	Version     int // 1 (also hybrid), 2 (pure), 0 (none mounted)
 	Hierarchies []Hierarchy
 	Delegate    []string // v2: the files that go with a delegated cgroup, /sys/kernel/cgroup/delegate
+	Systemd     Systemd  // asked for where it makes the cgroups only
+}
+
+// Systemd is the manager whose units containers are.
+type Systemd struct {
+	User   bool   // the one of our user, who is not root; otherwise the system's
+	Cgroup string // its own cgroup, which its slices are below; relative to a hierarchy's root
 }
 
 // Hierarchy is one mounted cgroup v1 hierarchy or the v2 one.

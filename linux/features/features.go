@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 
 	"example.io/shim/linux/bpf"
+	"example.io/shim/linux/cgroup/unit"
 	"example.io/shim/linux/compile"
 	"example.io/shim/linux/host"
 	"example.io/shim/linux/spec"
@@ -41,18 +42,20 @@ func document(version string) *features.Features {
 		MountOptions: options,
 		Linux:        linux(),
 		Annotations:  map[string]string{versionAnnotation: version},
+		// A property may be a path of the host, or hold a unit's stop back.
+		PotentiallyUnsafeConfigAnnotations: []string{unit.AnnotationPrefix},
 	}
 }
 
 func linux() *features.Linux {
-	yes, no := new(true), new(false)
+	yes := new(true)
 	caps := make([]string, 0, spec.LastCap+1)
 	for n := range spec.LastCap + 1 {
 		caps = append(caps, spec.CapName(n))
 	}
 	return &features.Linux{
 		Namespaces: []string{"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"}, Capabilities: caps,
-		Cgroup:          &features.Cgroup{V1: yes, V2: yes, Systemd: no, SystemdUser: no, Rdma: yes},
+		Cgroup:          &features.Cgroup{V1: yes, V2: yes, Systemd: yes, SystemdUser: yes, Rdma: yes},
 		Seccomp:         seccomp(),
 		Apparmor:        &features.Apparmor{Enabled: yes},
 		Selinux:         &features.Selinux{Enabled: yes},

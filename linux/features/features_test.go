@@ -10,8 +10,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 
-	"example.io/shim/linux/cgroup/files"
-	"example.io/shim/linux/facts"
+	"example.io/shim/linux/cgroup/unit"
 	"example.io/shim/linux/spec"
 )
 
@@ -133,7 +132,7 @@ func TestClaims(t *testing.T) {
 			t.Errorf("%s: claimed is %v, carried out is %v", name, c.claimed, got)
 		}
 	}
-	_, err := files.Paths(facts.Cgroup{Version: 1, Hierarchies: []facts.Hierarchy{{Mount: "/sys/fs/cgroup/x", Root: "/", Own: "/"}}}, "system.slice:shim:x", "ns", "id")
+	_, err := unit.Parse("system.slice:shim:x", "id", false)
 	if got := err == nil; got != is(f.Linux.Cgroup.Systemd) {
 		t.Errorf("systemd's form of cgroupsPath: claimed is %v, %v", is(f.Linux.Cgroup.Systemd), err)
 	}

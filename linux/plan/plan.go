@@ -96,11 +96,12 @@ type Word struct {
 	To  Ref
 }
 
-// Undo is the parent's system call that takes a step back. The ones of the steps that were done run in reverse order when a
+// Undo is the parent's system call, or its Call, that takes a step back. The ones of the steps that were done run in reverse order when a
 // later step fails.
 type Undo struct {
 	Label string
 	Sys   abi.Sys
+	Call  string // a function of package run, instead of Sys
 	Args  []Arg
 	Path  string
 }
@@ -245,6 +246,15 @@ const (
 	CallMountMapped = "mount_mapped"
 	// CallMountLoop mounts the file system in a file, through a loop device that goes with the mount: Args are mount's five arguments.
 	CallMountLoop = "mount_loop"
+	// CallStartUnit starts the systemd unit Args[0], of the user's manager if Args[1] is 1, with the properties in the list Args[2] (unit.ReadProperty). A
+	// scope needs a process to be started: it gets one that does nothing, until CallLeaveUnit.
+	CallStartUnit = "start_unit"
+	// CallSetUnit sets the properties in the list Args[2] of that unit.
+	CallSetUnit = "set_unit"
+	// CallLeaveUnit ends the process that CallStartUnit has put into the unit: by now the container's own is in it.
+	CallLeaveUnit = "leave_unit"
+	// CallStopUnit stops the unit Args[0], of the user's manager if Args[1] is 1. It is an undo.
+	CallStopUnit = "stop_unit"
 	// CallSchemata writes the lines Args[2] to schemata of the resctrl group Args[1]; Args[0] is where resctrl is mounted.
 	CallSchemata = "schemata"
 	// CallHasSchemata fails when schemata of the resctrl group Args[0] does not say what the lines Args[1] say.

@@ -102,7 +102,11 @@ func (pr *printer) step(i int, verbose bool) {
 		if u.Label != "" {
 			label = " -- " + u.Label
 		}
-		pr.line("undo: %s(%s)%s", sysName(u.Sys), pr.args(u.Args), label)
+		name := sysName(u.Sys)
+		if u.Call != "" {
+			name = "call " + u.Call
+		}
+		pr.line("undo: %s(%s)%s", name, pr.args(u.Args), label)
 	}
 	if s.Stays != "" {
 		pr.line("stays: %s", s.Stays)

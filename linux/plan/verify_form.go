@@ -42,8 +42,8 @@ func (v *verifier) form() {
 		v.formArgs(i, s)
 		if s.Undo != nil {
 			v.formArgList(i, s.Undo.Args, false)
-			if _, ok := s.Undo.Sys.Number("amd64"); !ok {
-				v.fail("args", i, "its undo has no system call")
+			if _, ok := s.Undo.Sys.Number("amd64"); ok == (s.Undo.Call != "") || s.Undo.Call != "" && !undoCalls[s.Undo.Call] {
+				v.fail("args", i, "its undo has no system call and no known function, or both")
 			}
 		}
 	}
@@ -123,7 +123,10 @@ var argCount = map[Op]int{OpCheck: 1, OpMove: 2, OpClone: 1, OpCloseAll: 0, OpGa
 // calls are the functions of OpCall.
 var calls = map[string]bool{CallHome: true, CallIDMap: true, CallUserns: true, CallArmOOM: true, CallAdopt: true, CallMountIn: true, CallOOMScore: true,
 	CallHook: true, CallAgent: true, CallCopyUp: true, CallMountMapped: true, CallMountLoop: true, CallTimeOffsets: true, CallMoveNetDevice: true, CallCgroup: true,
-	CallSchemata: true, CallHasSchemata: true}
+	CallSchemata: true, CallHasSchemata: true, CallStartUnit: true, CallSetUnit: true, CallLeaveUnit: true}
+
+// undoCalls are the functions that take a step back.
+var undoCalls = map[string]bool{CallStopUnit: true}
 
 func (v *verifier) formArgs(i int, s *Step) {
 	if n, ok := argCount[s.Op]; ok && len(s.Args) != n && !(s.Op == OpClone && len(s.Args) == n+1) {

@@ -93,6 +93,9 @@ func (v *verifier) parentSteps() {
 		if s.Undo != nil || s.Stays != "" {
 			continue
 		}
+		if s.Op == OpCall && s.Call == CallStartUnit {
+			v.fail("undo", i, "starts a unit, and has no undo")
+		}
 		if n, mounts := mountCalls[s.Call]; s.Op == OpCall && mounts {
 			if flags, ok := imm(s, n); !ok || !mountsNothing(flags) {
 				v.fail("undo", i, "mounts, and has no undo")

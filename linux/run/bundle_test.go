@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -81,7 +82,7 @@ func defaultSpec(name string) *specs.Spec {
 			mount("/run", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
 		},
 		Linux: &specs.Linux{
-			CgroupsPath:   fmt.Sprintf("/shim-run-test/%d-%s", os.Getpid(), name),
+			CgroupsPath:   cgroupsPath(name),
 			Resources:     &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}},
 			Namespaces:    []specs.LinuxNamespace{{Type: "pid"}, {Type: "ipc"}, {Type: "uts"}, {Type: "mount"}, {Type: "network"}},
 			MaskedPaths:   []string{"/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/scsi", "/sys/firmware"},
@@ -97,6 +98,11 @@ func newDeps(t testing.TB) *Deps {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if bySystemd {
+		if f, err = SystemdFacts(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return &Deps{Facts: f, ArmOOM: func(dir string) (OOM, error) {
 		w, err := oom.New(dir)
 		if err != nil {
@@ -107,5 +113,24 @@ func newDeps(t testing.TB) *Deps {
 }
 
 func request(bundle string) Request {
-	return Request{ID: filepath.Base(bundle), Namespace: "test", Bundle: bundle}
+	return Request{ID: filepath.Base(bundle), Namespace: "test", Bundle: bundle, SystemdCgroup: bySystemd && inSlice(bundle)}
+}
+
+// bySystemd says that the tests' cgroups are to be made by systemd: integration/vm/test.sh v2-systemd.
+var bySystemd = os.Getenv("SHIM_TEST_CGROUP_DRIVER") == "systemd"
+
+const testSlice = "shimruntest.slice"
+
+func cgroupsPath(name string) string {
+	if bySystemd {
+		return fmt.Sprintf("%s:%d:%s", testSlice, os.Getpid(), name)
+	}
+	return fmt.Sprintf("/shim-run-test/%d-%s", os.Getpid(), name)
+}
+
+// inSlice says that the bundle's cgroupsPath is of the form that systemd's driver needs: some tests have a path of their own.
+func inSlice(bundle string) bool {
+	data, err := os.ReadFile(filepath.Join(bundle, "config.json"))
+	var s specs.Spec
+	return err == nil && json.Unmarshal(data, &s) == nil && s.Linux != nil && strings.Count(s.Linux.CgroupsPath, ":") == 2
 }

@@ -60,6 +60,13 @@ func (e *engine) call(s *plan.Step) (int64, string) {
 		done := make(chan error, 1) // not on this thread, whose children may be in namespaces of the container
 		go func() { done <- e.hook(e.ctx, e.text(s.Args[0]), int(e.im.Value(s.Args[1]))) }()
 		return errnoOf(<-done)
+	case plan.CallStartUnit:
+		return errnoOf(e.startUnit(s))
+	case plan.CallSetUnit:
+		return errnoOf(e.setUnit(s))
+	case plan.CallLeaveUnit:
+		e.leaveUnit()
+		return 0, ""
 	case plan.CallSchemata:
 		return errnoOf(writeSchemata(e.text(s.Args[0]), e.text(s.Args[1]), e.text(s.Args[2])))
 	case plan.CallHasSchemata:

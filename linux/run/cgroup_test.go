@@ -131,9 +131,10 @@ func TestBornInside(t *testing.T) {
 	c := sleeping(t, deps, nil)
 	got := "\n" + execIn(t, c, nil, "cat /proc/self/cgroup") + "\n"
 	for _, d := range c.state.CgroupDirs {
-		line := "\n0::" + c.spec.Linux.CgroupsPath + "\n"
+		cg := strings.TrimPrefix(d.Path, d.Mount)
+		line := "\n0::" + cg + "\n"
 		if !d.Unified {
-			line = ":" + strings.Join(d.Controllers, ",") + ":" + c.spec.Linux.CgroupsPath + "\n"
+			line = ":" + strings.Join(d.Controllers, ",") + ":" + cg + "\n"
 		}
 		if !strings.Contains(got, line) {
 			t.Errorf("it is not in %q but in%s", line, got)

@@ -30,6 +30,7 @@ type engine struct {
 	fds        map[plan.Reg]bool
 	undo       []*plan.Undo
 	oom        OOM
+	holder     *holder         // of the container's systemd unit, until the container's process is in it
 	moved      []*moved        // network devices, until the container is created
 	next       int             // the parent goes on here
 	times      []byte          // in the arena, a struct timespec for each step; nil: nobody asked
@@ -355,6 +356,7 @@ func (e *engine) trim() {
 
 // release gives back what only the work needed: descriptors and the arena. Idempotent.
 func (e *engine) release() {
+	e.leaveUnit()
 	e.keepDevices()
 	for _, r := range slices.Collect(maps.Keys(e.fds)) {
 		e.closeReg(r)
@@ -372,6 +374,7 @@ func (e *engine) abort() error {
 	if e.oom != nil {
 		_ = e.oom.Close()
 	}
+	e.leaveUnit()
 	errs := []error{e.restoreDevices()}
 	for _, u := range slices.Backward(e.undo) {
 		if err := e.takeBack(u); err != nil {
@@ -385,6 +388,9 @@ func (e *engine) abort() error {
 
 // takeBack carries out an undo. EBUSY is tried again: a cgroup stays busy until the kernel is done with a dead process.
 func (e *engine) takeBack(u *plan.Undo) error {
+	if u.Call == plan.CallStopUnit {
+		return e.stopUnit(e.text(u.Args[0]), e.im.Value(u.Args[1]) == 1)
+	}
 	var a [6]uintptr
 	for n, arg := range u.Args {
 		a[n] = uintptr(e.im.Value(arg))

@@ -121,21 +121,24 @@ func ValidateSpec(path string, s *specs.Spec) error {
 	return nil
 }
 
-// Compile makes the plan that Create would carry out.
+// Compile makes the plan that Create would carry out. With r.SystemdCgroup f comes from SystemdFacts.
 func Compile(r Request, s *specs.Spec, f facts.Facts) (*plan.Plan, error) {
+	if r.Restore != nil {
+		return compile.Restore(input(r, s, f))
+	}
+	return compile.Create(input(r, s, f))
+}
+
+func input(r Request, s *specs.Spec, f facts.Facts) compile.CreateInput {
 	root := s.Root.Path
 	if !filepath.IsAbs(root) {
 		root = filepath.Join(r.Bundle, root)
 	}
-	in := compile.CreateInput{
+	return compile.CreateInput{
 		ID: r.ID, Namespace: r.Namespace, Bundle: r.Bundle, Rootfs: root, Spec: s, Facts: f,
-		RootfsMounts: r.Rootfs, Terminal: r.Terminal, NoPivot: r.NoPivot, NoNewKeyring: r.NoNewKeyring,
+		RootfsMounts: r.Rootfs, Terminal: r.Terminal, NoPivot: r.NoPivot, NoNewKeyring: r.NoNewKeyring, SystemdCgroup: r.SystemdCgroup,
 		Gate: r.Gate, Unwatched: r.Home != "", PreserveFDs: r.PreserveFDs,
 	}
-	if r.Restore != nil {
-		return compile.Restore(in)
-	}
-	return compile.Create(in)
 }
 
 // Container is a container that was built.
@@ -178,15 +181,21 @@ func Create(ctx context.Context, deps *Deps, r Request) (*Container, error) {
 	if err := refuse(deps, r); err != nil {
 		return nil, err
 	}
-	p, err := Compile(r, s, deps.Facts)
+	f := deps.Facts
+	if r.SystemdCgroup {
+		if f, err = SystemdFacts(ctx, f); err != nil {
+			return nil, fmt.Errorf("create %s: %w", r.ID, err)
+		}
+	}
+	p, err := Compile(r, s, f)
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", r.ID, err)
 	}
-	dirs, err := files.Paths(deps.Facts.Cgroup, s.Linux.CgroupsPath, r.Namespace, r.ID)
+	dirs, u, err := compile.Cgroups(input(r, s, f))
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", r.ID, err)
 	}
-	c := &Container{deps: deps, spec: s, keep: r, state: newState(r, s, dirs)}
+	c := &Container{deps: deps, spec: s, keep: r, state: newState(r, s, dirs, u)}
 	if r.Restore != nil {
 		if c.restore, err = checkRestore(r, &c.state); err != nil {
 			return nil, err
@@ -216,11 +225,8 @@ func Create(ctx context.Context, deps *Deps, r Request) (*Container, error) {
 
 // refuse names what this version cannot do on this machine.
 func refuse(deps *Deps, r Request) error {
-	switch {
-	case deps.Facts.Cgroup.Version == 0:
+	if deps.Facts.Cgroup.Version == 0 {
 		return fmt.Errorf("create %s: no cgroup hierarchy is mounted below /sys/fs/cgroup: %w", r.ID, errdefs.ErrFailedPrecondition)
-	case r.SystemdCgroup:
-		return fmt.Errorf("create %s: option systemd_cgroup: the systemd cgroup driver is not supported yet: %w", r.ID, errdefs.ErrNotImplemented)
 	}
 	return nil
 }
@@ -267,6 +273,9 @@ func (c *Container) build(ctx context.Context, p *plan.Plan) error {
 	e.trim()
 	c.keepFilter(p)
 	c.gate, c.oom = e, e.oom
+	if d, ok := files.Find(c.state.CgroupDirs, "memory"); ok && c.oom != nil && c.state.Cgroup.Unit != nil {
+		c.oom = ofUnit(c.oom, d.Path, c.init)
+	}
 	if err := c.state.started(c.init.Pid()); err != nil {
 		return fail(err)
 	}

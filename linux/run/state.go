@@ -16,6 +16,7 @@ import (
 
 	"example.io/shim/linux/cgroup"
 	"example.io/shim/linux/cgroup/files"
+	"example.io/shim/linux/cgroup/unit"
 	"example.io/shim/linux/plan"
 )
 
@@ -49,7 +50,7 @@ type State struct {
 	home string // folder of the file, "" for the bundle
 }
 
-func newState(r Request, s *specs.Spec, dirs []files.Dir) State {
+func newState(r Request, s *specs.Spec, dirs []files.Dir, u *unit.Unit) State {
 	root := s.Root.Path
 	if !filepath.IsAbs(root) {
 		root = filepath.Join(r.Bundle, root)
@@ -57,7 +58,7 @@ func newState(r Request, s *specs.Spec, dirs []files.Dir) State {
 	return State{
 		Version: stateVersion, ID: r.ID, Namespace: r.Namespace, Bundle: r.Bundle, Rootfs: root,
 		UID: uint32(os.Geteuid()), NoNewKeyring: r.NoNewKeyring, home: r.Home,
-		MountsMade: len(r.Rootfs) > 0, CgroupDirs: dirs, Cgroup: cgroup.StateOf(dirs), Created: time.Now().UTC(),
+		MountsMade: len(r.Rootfs) > 0, CgroupDirs: dirs, Cgroup: cgroup.StateOf(dirs, u), Created: time.Now().UTC(),
 	}
 }
 

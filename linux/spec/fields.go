@@ -23,7 +23,7 @@ var carriedOut = []fieldRule{
 	{"/ociVersion", carried, ""},
 	{"/hostname", carried, ""},
 	{"/domainname", carried, ""},
-	{"/annotations", carried, ""}, // handed on in the state; those that ask for something are in refusedAnnotations
+	{"/annotations", carried, ""}, // handed on in the state; org.systemd.property.* is for the systemd cgroup driver
 	{"/root/path", carried, ""},
 	{"/root/readonly", carried, ""},
 	{"/hooks/prestart/*/path", carried, ""},
@@ -202,6 +202,3 @@ var carriedOut = []fieldRule{
 	{"/linux/resources/rdma/*/hcaObjects", carried, ""},
 	{"/linux/resources/unified", carried, ""}, // on cgroup v2; refused on v1 (Options.CgroupVersion)
 }
-
-// refusedAnnotations are beginnings of annotations that ask the runtime for something which is not carried out yet.
-var refusedAnnotations = []string{"org.systemd.property."}

@@ -119,11 +119,6 @@ func (p *problems) annotations(a map[string]string) {
 		if name == "" {
 			p.bad("/annotations", "a name is empty")
 		}
-		for _, prefix := range refusedAnnotations {
-			if strings.HasPrefix(name, prefix) {
-				p.cannot(at("/annotations", name), "is not carried out yet")
-			}
-		}
 	}
 }
 

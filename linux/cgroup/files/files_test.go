@@ -3,6 +3,7 @@ package files
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,10 +36,35 @@ func TestPaths(t *testing.T) {
 			t.Errorf("%q: %s and %s, want %s and %s", c.path, dirs[0].Path, dirs[2].Path, c.memory, c.devices)
 		}
 	}
-	for path, class := range map[string]error{"/": errdefs.ErrInvalidArgument, "..": errdefs.ErrInvalidArgument, "system.slice:shim:web1": errdefs.ErrNotImplemented} {
+	for path, class := range map[string]error{"/": errdefs.ErrInvalidArgument, "..": errdefs.ErrInvalidArgument, "system.slice:shim:web1": errdefs.ErrInvalidArgument} {
 		if _, err := Paths(machine, path, "ns", "id"); !errors.Is(err, class) || !strings.Contains(err.Error(), "/linux/cgroupsPath") {
 			t.Errorf("%q: %v", path, err)
 		}
+	}
+}
+
+// TestUnitPaths: a unit has one cgroup in all hierarchies; on a machine with v2 alone, in that one.
+func TestUnitPaths(t *testing.T) {
+	c := facts.Cgroup{Version: 1, Systemd: facts.Systemd{Cgroup: "/docker/x"}, Hierarchies: []facts.Hierarchy{
+		{Controllers: []string{"memory"}, Mount: "/cg/memory", Root: "/docker/x", Own: "/docker/x/a"},
+		{Controllers: []string{"name=systemd"}, Mount: "/cg/systemd", Root: "/"}, {Mount: "/cg/unified", Root: "/", Unified: true}}}
+	check := func(want ...string) {
+		t.Helper()
+		dirs, err := UnitPaths(c, "/a.slice/x.scope")
+		var got []string
+		for _, d := range dirs {
+			got = append(got, d.Path)
+		}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q, %v; want %q", got, err, want)
+		}
+	}
+	check("/cg/memory/a.slice/x.scope", "/cg/systemd/docker/x/a.slice/x.scope", "/cg/unified/docker/x/a.slice/x.scope")
+	c.Version, c.Hierarchies = 2, c.Hierarchies[1:]
+	check("/cg/unified/docker/x/a.slice/x.scope")
+	c.Hierarchies = nil
+	if _, err := UnitPaths(c, "/x.scope"); !errors.Is(err, errdefs.ErrFailedPrecondition) {
+		t.Error(err)
 	}
 }
 

@@ -42,7 +42,7 @@ func (d Dir) Parents() []string {
 // cgroup (v2: beside it), and the empty one is /<namespace>/<id> (runtime-spec, config-linux.md, "Cgroups Path"). ".." does not lead out of the mount.
 func Paths(c facts.Cgroup, cgroupsPath, namespace, id string) ([]Dir, error) {
 	if strings.Count(cgroupsPath, ":") == 2 && !strings.HasPrefix(cgroupsPath, "/") {
-		return nil, fmt.Errorf("/linux/cgroupsPath: %q is of the systemd cgroup driver, which is not supported yet: %w", cgroupsPath, errdefs.ErrNotImplemented)
+		return nil, fmt.Errorf("/linux/cgroupsPath: %q is of the systemd cgroup driver, which was not asked for (option systemd_cgroup): %w", cgroupsPath, errdefs.ErrInvalidArgument)
 	}
 	rel := cgroupsPath
 	if rel == "" {
@@ -56,7 +56,7 @@ func Paths(c facts.Cgroup, cgroupsPath, namespace, id string) ([]Dir, error) {
 		if h.Unified && c.Version == 1 {
 			continue // hybrid: it has no controllers, and a single thread cannot enter it
 		}
-		own := path.Join(h.Mount, path.Clean("/"+strings.TrimPrefix(h.Own, strings.TrimSuffix(h.Root, "/"))))
+		own := below(h, h.Own)
 		base := h.Mount
 		if !path.IsAbs(rel) {
 			base = own
@@ -70,6 +70,27 @@ func Paths(c facts.Cgroup, cgroupsPath, namespace, id string) ([]Dir, error) {
 		return nil, fmt.Errorf("no cgroup hierarchy is mounted: %w", errdefs.ErrFailedPrecondition)
 	}
 	return dirs, nil
+}
+
+// UnitPaths returns the directories of a systemd unit, which has the same cgroup in every hierarchy; cgroup is below the manager's. On a hybrid machine
+// the v2 hierarchy is among them: there systemd looks whether the unit has processes.
+func UnitPaths(c facts.Cgroup, cgroup string) ([]Dir, error) {
+	var dirs []Dir
+	for _, h := range c.Hierarchies {
+		if c.Version == 2 && !h.Unified {
+			continue // a hierarchy without a controller, beside v2
+		}
+		dirs = append(dirs, Dir{Controllers: h.Controllers, Mount: h.Mount, Own: below(h, h.Own), Unified: h.Unified, Path: below(h, path.Join(c.Systemd.Cgroup, cgroup))})
+	}
+	if len(dirs) == 0 {
+		return nil, fmt.Errorf("no cgroup hierarchy is mounted: %w", errdefs.ErrFailedPrecondition)
+	}
+	return dirs, nil
+}
+
+// below is where a cgroup of the hierarchy is, by its mount.
+func below(h facts.Hierarchy, cgroup string) string {
+	return path.Join(h.Mount, path.Clean("/"+strings.TrimPrefix(cgroup, strings.TrimSuffix(h.Root, "/"))))
 }
 
 // Find returns the directory of the hierarchy that has the controller.

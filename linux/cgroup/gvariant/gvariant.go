@@ -1,5 +1,5 @@
-// Package gvariant reads the text form of GVariant (GLib's "GVariant Text Format") into values that the D-Bus library sends. It is pure. The library's
-// own reader does not know tuples, which some properties of systemd's units are made of. Maybe types are refused: D-Bus has none.
+// Package gvariant reads the text form of GVariant (GLib's "GVariant Text Format") into values that D-Bus can send. It is pure. Maybe types
+// are refused: D-Bus has none.
 package gvariant
 
 import (
@@ -8,27 +8,31 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/godbus/dbus/v5"
+	"example.io/shim/linux/cgroup/dbus"
 )
 
-// maxDepth is how deep containers may be in each other (D-Bus specification, "Valid Signatures": 32 arrays and 32 structs; the library has 64 for both).
+// maxDepth is how deep values may be in each other. D-Bus has 32 arrays and as many structs ("Valid Signatures").
 const maxDepth = 32
 
 // Parse reads one value.
-func Parse(text string) (dbus.Variant, error) {
+func Parse(text string) (Value, error) {
 	p := &parser{rest: text}
 	n, err := p.value(0)
 	if err != nil {
-		return dbus.Variant{}, err
+		return Value{}, err
 	}
 	if p.space(); p.rest != "" {
-		return dbus.Variant{}, fmt.Errorf("%q stands behind the value", p.rest)
+		return Value{}, fmt.Errorf("%q stands behind the value", p.rest)
 	}
 	sig, err := n.guess()
 	if err != nil {
-		return dbus.Variant{}, err
+		return Value{}, err
 	}
-	return n.variant(sig)
+	if err := known(sig); err != nil {
+		return Value{}, err
+	}
+	v := Value{Sig: sig, n: n}
+	return v, n.append(&dbus.Encoder{}, sig)
 }
 
 type kind uint8
@@ -81,7 +85,7 @@ func (p *parser) value(depth int) (*node, error) {
 	switch p.rest[0] {
 	case '@':
 		word := p.word(" \t\n\r")
-		if _, err := typeOf(word[1:]); err != nil {
+		if err := known(word[1:]); err != nil {
 			return nil, err
 		}
 		return p.annotated(word[1:], depth)

@@ -2,79 +2,39 @@ package gvariant
 
 import (
 	"fmt"
-	"reflect"
+	"math"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/godbus/dbus/v5"
+	"example.io/shim/linux/cgroup/dbus"
 )
 
-// basic are the Go types of the types without parts.
-var basic = map[byte]reflect.Type{'b': reflect.TypeFor[bool](), 'y': reflect.TypeFor[byte](), 'n': reflect.TypeFor[int16](), 'q': reflect.TypeFor[uint16](),
-	'i': reflect.TypeFor[int32](), 'u': reflect.TypeFor[uint32](), 'x': reflect.TypeFor[int64](), 't': reflect.TypeFor[uint64](), 'd': reflect.TypeFor[float64](),
-	's': reflect.TypeFor[string](), 'o': reflect.TypeFor[dbus.ObjectPath](), 'g': reflect.TypeFor[dbus.Signature](), 'v': reflect.TypeFor[dbus.Variant]()}
-
-// typeOf returns the Go type that the library sends as the complete type sig. A handle is an index of a descriptor in the message: none can be sent here.
-func typeOf(sig string) (reflect.Type, error) {
-	if _, err := dbus.ParseSignature(sig); err != nil || sig == "" || len(one(sig)) != len(sig) {
-		return nil, fmt.Errorf("%q is no type", sig)
-	}
-	if strings.ContainsAny(sig, "hm") {
-		return nil, fmt.Errorf("the type %q cannot be sent", sig)
-	}
-	return goType(sig), nil
+// Value is a value with its type, to be sent as a variant.
+type Value struct {
+	Sig string
+	n   *node
 }
 
-// goType is typeOf for what is known to be a type.
-func goType(sig string) reflect.Type {
-	switch {
-	case sig[0] == '(':
-		var fields []reflect.StructField
-		for i, part := range parts(sig) {
-			fields = append(fields, reflect.StructField{Name: "F" + strconv.Itoa(i), Type: goType(part)})
-		}
-		return reflect.StructOf(fields)
-	case strings.HasPrefix(sig, "a{"):
-		pair := parts(sig[1:])
-		return reflect.MapOf(goType(pair[0]), goType(pair[1]))
-	case sig[0] == 'a':
-		return reflect.SliceOf(goType(sig[1:]))
-	}
-	return basic[sig[0]]
-}
+// Append appends the value, without its type.
+func (v Value) Append(e *dbus.Encoder) { _ = v.n.append(e, v.Sig) } // Parse has tried it
 
-// one is the complete type that sig begins with. sig is well-formed.
-func one(sig string) string {
-	i := 0
-	for i < len(sig) && sig[i] == 'a' {
-		i++
+// Number returns the digits of a number.
+func (v Value) Number() (string, bool) { return v.n.text, v.n.kind == numeral }
+
+// known checks a type that an annotation names. A handle is an index of a descriptor in the message: none is sent here.
+func known(sig string) error {
+	if !dbus.ValidType(sig) {
+		return fmt.Errorf("%q is no type", sig)
 	}
-	depth := 0
-	for ; i < len(sig); i++ {
-		switch sig[i] {
-		case '(', '{':
-			depth++
-		case ')', '}':
-			depth--
-		}
-		if depth == 0 {
-			return sig[:i+1]
-		}
+	if strings.Contains(sig, "h") {
+		return fmt.Errorf("the type %q cannot be sent", sig)
 	}
-	return sig
+	return nil
 }
 
 // parts are the types within the brackets of sig.
-func parts(sig string) []string {
-	var list []string
-	for rest := sig[1 : len(sig)-1]; rest != ""; {
-		t := one(rest)
-		list = append(list, t)
-		rest = rest[len(t):]
-	}
-	return list
-}
+func parts(sig string) []string { return dbus.Types(sig[1 : len(sig)-1]) }
 
 // guess returns the type of n where nothing around it says another.
 func (n *node) guess() (string, error) {
@@ -126,7 +86,7 @@ func (n *node) guessList() (string, error) {
 		sig = "{" + sig[1:len(sig)-1] + "}"
 	}
 	if err == nil {
-		_, err = typeOf("a" + sig)
+		err = known("a" + sig)
 	}
 	return "a" + sig, err
 }
@@ -144,40 +104,31 @@ func isFloat(s string) bool {
 	return strings.Contains(s, ".") || !strings.HasPrefix(strings.TrimLeft(s, "+-"), "0x") && strings.ContainsAny(s, "eE")
 }
 
-// variant gives n the type sig.
-func (n *node) variant(sig string) (dbus.Variant, error) {
-	t, err := typeOf(sig)
-	if err != nil {
-		return dbus.Variant{}, err
-	}
-	v := reflect.New(t).Elem()
-	if err := n.set(v, sig); err != nil {
-		return dbus.Variant{}, err
-	}
-	return dbus.MakeVariant(v.Interface()), nil
-}
-
-// set puts n into v, whose type is sig.
-func (n *node) set(v reflect.Value, sig string) error {
+// append appends n as a value of type sig, or says why it is none.
+func (n *node) append(e *dbus.Encoder, sig string) error {
 	if n.typ != "" && n.typ != sig {
 		return fmt.Errorf("a value of type %s where %s is needed", n.typ, sig)
 	}
 	wrong := fmt.Errorf("%s is no value of type %s", n, sig)
 	switch n.kind {
 	case numeral:
-		return n.setNumber(v, sig)
+		return n.appendNumber(e, sig)
 	case truth:
 		if sig != "b" {
 			return wrong
 		}
-		v.SetBool(n.text == "true")
+		e.Bool(n.text == "true")
 	case text:
-		return n.setText(v, sig)
+		return n.appendText(e, sig)
 	case bytestring:
 		if sig != "ay" {
 			return wrong
 		}
-		v.SetBytes([]byte(n.text))
+		e.Array("y", func() {
+			for i := range len(n.text) {
+				e.Byte(n.text[i])
+			}
+		})
 	case boxed:
 		if sig != "v" {
 			return wrong
@@ -186,94 +137,90 @@ func (n *node) set(v reflect.Value, sig string) error {
 		if err != nil {
 			return err
 		}
-		box, err := n.kids[0].variant(inner)
-		if err != nil {
+		if err := known(inner); err != nil {
 			return err
 		}
-		v.Set(reflect.ValueOf(box))
+		e.Signature(inner)
+		return n.kids[0].append(e, inner)
 	case tuple:
-		if sig[0] != '(' || len(parts(sig)) != len(n.kids) {
+		if sig[0] != '(' && sig[0] != '{' || len(parts(sig)) != len(n.kids) {
 			return wrong
 		}
+		e.Struct()
 		for i, part := range parts(sig) {
-			if err := n.kids[i].set(v.Field(i), part); err != nil {
+			if err := n.kids[i].append(e, part); err != nil {
 				return err
 			}
 		}
-	case array:
-		if sig[0] != 'a' || sig[1] == '{' {
+	case array, dict:
+		if sig[0] != 'a' || (sig[1] == '{') != (n.kind == dict) {
 			return wrong
 		}
-		v.Set(reflect.MakeSlice(v.Type(), len(n.kids), len(n.kids)))
-		for i, k := range n.kids {
-			if err := k.set(v.Index(i), sig[1:]); err != nil {
-				return err
-			}
-		}
-	case dict:
-		if !strings.HasPrefix(sig, "a{") {
-			return wrong
-		}
-		return n.setDict(v, parts(sig[1:]))
+		return n.appendList(e, sig[1:])
 	}
 	return nil
 }
 
-func (n *node) setDict(v reflect.Value, pair []string) error {
-	v.Set(reflect.MakeMap(v.Type()))
-	for _, k := range n.kids {
-		key, val := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
-		if err := k.kids[0].set(key, pair[0]); err != nil {
-			return err
+func (n *node) appendList(e *dbus.Encoder, elem string) (err error) {
+	e.Array(elem, func() {
+		for _, k := range n.kids {
+			if err == nil {
+				err = k.append(e, elem)
+			}
 		}
-		if err := k.kids[1].set(val, pair[1]); err != nil {
-			return err
-		}
-		v.SetMapIndex(key, val)
-	}
-	return nil
+	})
+	return err
 }
 
-func (n *node) setNumber(v reflect.Value, sig string) error {
+// bits are the sizes of the numbers.
+var bits = map[string]int{"y": 8, "n": 16, "q": 16, "i": 32, "u": 32, "x": 64, "t": 64}
+
+func (n *node) appendNumber(e *dbus.Encoder, sig string) error {
+	var v uint64
 	var err error
-	base := 0 // 0x is hexadecimal, 0 octal
-	switch sig {
+	switch sig { // 0x is hexadecimal, 0 octal
 	case "d":
 		var f float64
-		if f, err = strconv.ParseFloat(n.text, 64); err == nil {
-			v.SetFloat(f)
-		}
+		f, err = strconv.ParseFloat(n.text, 64)
+		v = math.Float64bits(f)
 	case "n", "i", "x":
 		var i int64
-		if i, err = strconv.ParseInt(n.text, base, v.Type().Bits()); err == nil {
-			v.SetInt(i)
-		}
+		i, err = strconv.ParseInt(n.text, 0, bits[sig])
+		v = uint64(i)
 	case "y", "q", "u", "t":
-		var u uint64
-		if u, err = strconv.ParseUint(strings.TrimPrefix(n.text, "+"), base, v.Type().Bits()); err == nil {
-			v.SetUint(u)
-		}
+		v, err = strconv.ParseUint(strings.TrimPrefix(n.text, "+"), 0, bits[sig])
 	default:
+		err = strconv.ErrSyntax
+	}
+	if err != nil || strings.Contains(n.text, "_") {
 		return fmt.Errorf("%s is no value of type %s", n.text, sig)
 	}
-	if err != nil {
-		return fmt.Errorf("%s is no value of type %s", n.text, sig)
+	switch bits[sig] {
+	case 8:
+		e.Byte(byte(v))
+	case 16:
+		e.Uint16(uint16(v))
+	case 32:
+		e.Uint32(uint32(v))
+	default:
+		e.Uint64(v)
 	}
 	return nil
 }
 
-func (n *node) setText(v reflect.Value, sig string) error {
+func (n *node) appendText(e *dbus.Encoder, sig string) error {
 	ok := utf8.ValidString(n.text) && !strings.Contains(n.text, "\x00")
 	switch sig {
 	case "s":
-		v.SetString(n.text)
+		e.String(n.text)
 	case "o":
-		ok = ok && dbus.ObjectPath(n.text).IsValid()
-		v.SetString(n.text)
+		ok = ok && dbus.ValidPath(n.text)
+		e.String(n.text)
 	case "g":
-		s, err := dbus.ParseSignature(n.text)
-		ok = ok && err == nil
-		v.Set(reflect.ValueOf(s))
+		ok = ok && dbus.ValidSignature(n.text)
+		if ok {
+			e.Signature(n.text)
+		}
 	default:
 		ok = false
 	}

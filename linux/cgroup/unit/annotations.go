@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"example.io/shim/linux/cgroup/gvariant"
@@ -65,8 +66,9 @@ func annotation(name, text string) (p Property, msg string) {
 		return p, fmt.Sprintf("%q is no value in the text form of GVariant: %s", text, err)
 	}
 	if stem, ok := strings.CutSuffix(name, "Sec"); ok && stem != "" && stem[len(stem)-1] >= 'a' && stem[len(stem)-1] <= 'z' {
-		n, ok := microseconds(v.Value())
-		if !ok {
+		seconds, isNumber := v.Number()
+		n, ok := microseconds(seconds)
+		if !isNumber || !ok {
 			return p, fmt.Sprintf("%q is no number of seconds", text)
 		}
 		return Property{Name: stem + "USec", Value: number(n)}, ""
@@ -75,32 +77,15 @@ func annotation(name, text string) (p Property, msg string) {
 }
 
 // microseconds converts a number of seconds, of any type.
-func microseconds(v any) (uint64, bool) {
-	var seconds float64
-	switch n := v.(type) {
-	case byte:
-		seconds = float64(n)
-	case int16:
-		seconds = float64(n)
-	case uint16:
-		seconds = float64(n)
-	case int32:
-		seconds = float64(n)
-	case uint32:
-		seconds = float64(n)
-	case int64:
-		seconds = float64(n)
-	case uint64:
+func microseconds(text string) (uint64, bool) {
+	if n, err := strconv.ParseUint(strings.TrimPrefix(text, "+"), 0, 64); err == nil {
 		if n > math.MaxUint64/second { // infinity
 			return noLimit, true
 		}
 		return n * second, true
-	case float64:
-		seconds = n
-	default:
-		return 0, false
 	}
-	if !(seconds >= 0) || seconds >= math.MaxInt64/second {
+	seconds, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(seconds >= 0) || seconds >= math.MaxInt64/second {
 		return 0, false
 	}
 	return uint64(seconds * second), true

@@ -2,7 +2,6 @@ package unit
 
 import (
 	"errors"
-	"math"
 	"strings"
 	"testing"
 
@@ -205,7 +204,7 @@ func TestAnnotations(t *testing.T) {
 	if _, ok := Annotated(map[string]string{"a": ""}); ok {
 		t.Error("found what is not there")
 	}
-	if _, ok := microseconds(math.NaN()); ok {
+	if _, ok := microseconds("NaN"); ok {
 		t.Error("no number is a time")
 	}
 }

@@ -1,0 +1,36 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// initScope is the unit in which the system's systemd puts itself: beside the slices that it makes.
+const initScope = "/init.scope"
+
+// SystemdCgroup returns the cgroup that the system's systemd has its slices in: "/", or another one where it runs in a container.
+func SystemdCgroup() (string, error) {
+	data, err := os.ReadFile("/proc/1/cgroup")
+	if err != nil {
+		return "", fmt.Errorf("find the cgroup of systemd: %w", err)
+	}
+	return parseSystemd(data), nil
+}
+
+// parseSystemd finds it in /proc/1/cgroup: that of the v2 hierarchy, or of v1's that is systemd's own.
+func parseSystemd(data []byte) string {
+	cgroup := "/"
+	for _, h := range parseOwn(data) {
+		if named := !h.Unified && h.Controllers[0] == "name=systemd"; named || h.Unified {
+			cgroup = strings.TrimSuffix(h.Own, initScope)
+			if named {
+				break
+			}
+		}
+	}
+	if cgroup == "" {
+		return "/"
+	}
+	return cgroup
+}

@@ -1,0 +1,242 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"example.io/shim/linux/cgroup/unit"
+)
+
+// needSystemd skips where cgroups are not systemd's to make: those tests are for the guests that have it (integration/vm/test.sh v2-systemd).
+func needSystemd(t *testing.T) *Deps {
+	t.Helper()
+	if !bySystemd {
+		t.Skip("the cgroups of these tests are not made by systemd: SHIM_TEST_CGROUP_DRIVER=systemd")
+	}
+	return newDeps(t)
+}
+
+// systemctl returns what the command says.
+func systemctl(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("systemctl", args...).CombinedOutput()
+	if err != nil {
+		t.Errorf("systemctl %q: %v: %s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// wantProperties compares the unit's properties, "Name=value" as systemctl shows them.
+func wantProperties(t *testing.T, c *Container, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		name, _, _ := strings.Cut(w, "=")
+		if got := systemctl(t, "show", "-p", name, c.state.Cgroup.Unit.Name); got != w {
+			t.Errorf("%s, want %s", got, w)
+		}
+	}
+}
+
+// wantContent compares files of the container's cgroup, "controller file=content".
+func wantContent(t *testing.T, c *Container, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		controller, rest, _ := strings.Cut(w, " ")
+		file, value, _ := strings.Cut(rest, "=")
+		for _, d := range c.state.CgroupDirs {
+			if !d.Has(controller) {
+				continue
+			}
+			data, err := os.ReadFile(filepath.Join(d.Path, file))
+			if got := strings.TrimSpace(string(data)); err != nil || got != value {
+				t.Errorf("%s is %q, %v; want %s", file, got, err, value)
+			}
+		}
+	}
+}
+
+// TestUnit looks at the properties and the files of a container's unit, changes them, and lets systemd load its configuration anew: nothing is lost.
+func TestUnit(t *testing.T) {
+	deps := needSystemd(t)
+	kmsg := []specs.LinuxDeviceCgroup{{Access: "rwm"}, {Allow: true, Type: "c", Major: new(int64(1)), Minor: new(int64(11)), Access: "r"}}
+	c := sleeping(t, deps, func(s *specs.Spec) {
+		s.Annotations = map[string]string{unit.AnnotationPrefix + "TimeoutStopSec": "uint64 7", unit.AnnotationPrefix + "Documentation": "['man:true(1)']"}
+		s.Linux.Resources = &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(64 << 20))}, Pids: &specs.LinuxPids{Limit: new(int64(60))},
+			CPU: &specs.LinuxCPU{Shares: new(uint64(512)), Quota: new(int64(33300)), Period: new(uint64(100000)), Cpus: "0"}, Devices: kmsg}
+		for _, set := range []*[]string{&s.Process.Capabilities.Bounding, &s.Process.Capabilities.Permitted, &s.Process.Capabilities.Effective} {
+			*set = append(*set, "CAP_SYSLOG")
+		}
+	})
+	v2 := isUnified(deps)
+	check := func(when, limit, pids, quota string) {
+		t.Helper()
+		t.Log(when)
+		wantProperties(t, c, "ActiveState=active", "Delegate=yes", "Slice="+testSlice, "TasksMax="+pids, "TimeoutStopUSec=7s", "Documentation=man:true(1)", "CollectMode=inactive-or-failed")
+		wantContent(t, c, "pids pids.max="+pids, "cpuset cpuset.cpus=0")
+		if v2 {
+			wantProperties(t, c, "MemoryMax="+limit, "CPUWeight=59", "AllowedCPUs=0")
+			wantContent(t, c, "memory memory.max="+limit, "cpu cpu.max="+quota+" 100000", "cpu cpu.weight=59")
+		} else {
+			wantProperties(t, c, "MemoryLimit="+limit, "CPUShares=512", "DevicePolicy=strict")
+			wantContent(t, c, "memory memory.limit_in_bytes="+limit, "cpu cpu.cfs_quota_us="+quota, "cpu cpu.shares=512")
+		}
+		got := execIn(t, c, nil, `busybox mknod /tmp/k c 1 11; busybox mknod /tmp/d c 1 12; busybox dd if=/tmp/k bs=1 count=0 && echo -n k; busybox dd if=/tmp/d bs=1 count=0 || echo -n d; echo . >/dev/null && echo null; rm -f /tmp/k /tmp/d`)
+		if !strings.Contains(got, "k") || !strings.HasSuffix(got, "null") || strings.Contains(got, "dd: can't open '/tmp/k'") || !strings.Contains(got, "dd: can't open '/tmp/d'") {
+			t.Errorf("devices: %s", got)
+		}
+	}
+	check("created", "67108864", "60", "33300")
+	systemctl(t, "daemon-reload")
+	check("loaded anew", "67108864", "60", "33300")
+	if err := c.Cgroup().Update(&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(96 << 20))}, Pids: &specs.LinuxPids{Limit: new(int64(70))},
+		CPU: &specs.LinuxCPU{Quota: new(int64(44400))}}); err != nil {
+		t.Fatal(err)
+	}
+	check("updated", "100663296", "70", "44400")
+	systemctl(t, "daemon-reload")
+	check("updated and loaded anew", "100663296", "70", "44400")
+	systemctl(t, "set-property", "--runtime", c.state.Cgroup.Unit.Name, "Description=by another") // which makes systemd write what it has
+	check("changed by others", "100663296", "70", "44400")
+	if err := c.Cgroup().Update(&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(-1))}, CPU: &specs.LinuxCPU{Period: new(uint64(3))}}); err == nil {
+		t.Error("a period of 3 µs was taken")
+	}
+	check("after a refused update", "100663296", "70", "44400")
+	if err := c.Cgroup().Freeze(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Cgroup().Thaw(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if pids, err := c.Cgroup().Pids(); err != nil || len(pids) != 1 {
+		t.Errorf("processes %v, %v", pids, err)
+	}
+	if m, err := c.Cgroup().Stats(); err != nil || m.V1 == nil && m.V2 == nil {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// TestUnitEnds: a container whose init ends loses its unit to systemd at once; deleting it then, and again, is no error.
+func TestUnitEnds(t *testing.T) {
+	deps := needSystemd(t)
+	bundle := newBundle(t, nil)
+	before := takeTrace(t, bundle)
+	c, err := Create(t.Context(), deps, request(bundle))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-c.init.Done()
+	for end := time.Now().Add(settle * 4); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(c.state.CgroupDirs[len(c.state.CgroupDirs)-1].Path); err != nil {
+			break
+		}
+	}
+	for range 2 {
+		began := time.Now()
+		if err := c.Delete(t.Context()); err != nil {
+			t.Error(err)
+		}
+		t.Logf("delete: %v", time.Since(began))
+	}
+	noTrace(t, before, bundle)
+}
+
+// TestUnitRefused: what systemd refuses is told with the step, and leaves nothing.
+func TestUnitRefused(t *testing.T) {
+	deps := needSystemd(t)
+	for value, want := range map[string]string{"'no such property'": "Nonsense", "uint64 1": "Nonsense"} {
+		bundle := newBundle(t, func(s *specs.Spec) { s.Annotations = map[string]string{unit.AnnotationPrefix + "Nonsense": value} })
+		before := takeTrace(t, bundle)
+		_, err := Create(t.Context(), deps, request(bundle))
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "start the systemd unit") {
+			t.Errorf("%v, want %s", err, want)
+		}
+		t.Log(err)
+		noTrace(t, before, bundle)
+	}
+}
+
+// TestUnitTwice: a unit that is there is another's, whose container goes on.
+func TestUnitTwice(t *testing.T) {
+	deps := needSystemd(t)
+	path := fmt.Sprintf("%s:%d:twice", testSlice, os.Getpid())
+	c := sleeping(t, deps, func(s *specs.Spec) { s.Linux.CgroupsPath = path })
+	bundle := newBundle(t, func(s *specs.Spec) { s.Linux.CgroupsPath = path })
+	before := takeTrace(t, bundle)
+	if _, err := Create(t.Context(), deps, request(bundle)); !errors.Is(err, errdefs.ErrAlreadyExists) && (err == nil || !strings.Contains(err.Error(), "not empty")) {
+		t.Errorf("got %v", err)
+	}
+	noTrace(t, before, bundle)
+	if got := execIn(t, c, nil, "echo alive"); got != "alive" {
+		t.Error(got)
+	}
+}
+
+// TestUnitSlice makes a container in a slice.
+func TestUnitSlice(t *testing.T) {
+	deps := needSystemd(t)
+	name := fmt.Sprintf("shimruntest-%d.slice", os.Getpid())
+	c := sleeping(t, deps, func(s *specs.Spec) {
+		s.Linux.CgroupsPath = "::" + name
+		s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: new(int64(64 << 20))}
+	})
+	wantProperties(t, c, "ActiveState=active", "Slice="+testSlice)
+	if got := procFile(t, c.Init().Pid(), "cgroup"); !strings.Contains(got, "/"+testSlice+"/"+name+"\n") {
+		t.Errorf("it is in %s", got)
+	}
+	if err := c.Delete(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if got := systemctl(t, "show", "-p", "LoadState", "-p", "ActiveState", name); strings.Contains(got, "ActiveState=active") {
+		t.Error(got)
+	}
+}
+
+// TestUnitOOM: an OOM kill of init is told with its exit, though systemd removes the cgroup then.
+func TestUnitOOM(t *testing.T) {
+	deps := needSystemd(t)
+	for i := range 10 {
+		bundle := newBundle(t, func(s *specs.Spec) {
+			s.Process.Args = []string{"tail", "/dev/zero"}
+			s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: new(int64(8 << 20)), Swap: new(int64(8 << 20))}
+		})
+		c, err := Create(t.Context(), deps, request(bundle))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		<-c.init.Done()
+		if status, _ := c.init.Exit(); status != 128+uint32(unix.SIGKILL) {
+			t.Errorf("%d: exit status %d", i, status)
+		}
+		if i%2 == 1 { // we are late: the cgroup is gone
+			for end := time.Now().Add(settle * 4); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+				if _, err := os.Stat(c.state.CgroupDirs[len(c.state.CgroupDirs)-1].Path); err != nil {
+					break
+				}
+			}
+		}
+		if n := c.OOM().Pending(); n != 1 {
+			t.Errorf("%d: %d OOM kills, want 1", i, n)
+		}
+		if err := c.Delete(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
