@@ -8,9 +8,11 @@ import (
 
 	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
 	v2 "github.com/containerd/cgroups/v3/cgroup2/stats"
+	runcopts "github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/typeurl/v2"
 
 	"example.io/shim/integration/daemon"
+	"example.io/shim/integration/trace"
 )
 
 // unified says that this machine has cgroup v2 only.
@@ -62,12 +64,38 @@ func usageOf(t *testing.T, data typeurl.Any) usage {
 	return usage{}
 }
 
+// bySystemd says that the tests' cgroups are to be made by systemd: integration/vm/test.sh v2-systemd. The ones that talk to a shim themselves go on without.
+var bySystemd = os.Getenv("SHIM_TEST_CGROUP_DRIVER") == "systemd"
+
+// driverOptions are the runtime's for the driver of these tests.
+func driverOptions() any {
+	if bySystemd {
+		return &runcopts.Options{SystemdCgroup: true}
+	}
+	return nil
+}
+
+// cgroupsPath is that of a container.
+func cgroupsPath(id string) string {
+	if bySystemd {
+		return trace.Slice(daemon.Namespace) + ":shim:" + id
+	}
+	return "/" + daemon.Namespace + "/" + id // as ctr does it
+}
+
 // frozen says what the kernel says of a container.
 func frozen(t *testing.T, id string) bool {
 	t.Helper()
-	file := filepath.Join("/sys/fs/cgroup/freezer", daemon.Namespace, id, "freezer.state")
+	dir := filepath.Join(daemon.Namespace, id)
+	scope := filepath.Join(trace.Slice(daemon.Namespace), "shim-"+id+".scope")
+	for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/freezer"} {
+		if _, err := os.Stat(filepath.Join(root, scope)); err == nil {
+			dir = scope
+		}
+	}
+	file := filepath.Join("/sys/fs/cgroup/freezer", dir, "freezer.state")
 	if unified {
-		file = filepath.Join("/sys/fs/cgroup", daemon.Namespace, id, "cgroup.events")
+		file = filepath.Join("/sys/fs/cgroup", dir, "cgroup.events")
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -111,6 +111,10 @@ func TestUnknown(t *testing.T) {
 
 // TestCreateRPC: what is wrong is named and undone, so that the same id can be created afterwards.
 func TestCreateRPC(t *testing.T) {
+	noSystemd, word := errdefs.IsFailedPrecondition, "systemd_cgroup"
+	if bySystemd {
+		noSystemd, word = errdefs.IsInvalidArgument, "/linux/cgroupsPath" // it is of the other driver
+	}
 	eachService(t, func(t *testing.T, d *daemon.Daemon, service string) {
 		r := newShim(t, d, service, "sleep", "1000")
 		for _, c := range []struct {
@@ -127,7 +131,7 @@ func TestCreateRPC(t *testing.T) {
 			{"another program", errdefs.IsInvalidArgument, `binary_name "crun"`, func(q *taskapi.CreateTaskRequest) {
 				q.Options = runcOptions(t, &runcopts.Options{BinaryName: "crun"})
 			}},
-			{"systemd_cgroup", errdefs.IsFailedPrecondition, "systemd_cgroup", func(q *taskapi.CreateTaskRequest) {
+			{"systemd_cgroup", noSystemd, word, func(q *taskapi.CreateTaskRequest) {
 				q.Options = runcOptions(t, &runcopts.Options{SystemdCgroup: true})
 			}},
 			{"checkpoint", errdefs.IsInvalidArgument, "/a/checkpoint", func(q *taskapi.CreateTaskRequest) { q.Checkpoint = "/a/checkpoint" }},

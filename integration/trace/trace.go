@@ -29,9 +29,10 @@ func Take(namespace string, dirs ...string) Trace {
 	// remove the cgroup that it is in.
 	for _, pattern := range []string{"/sys/fs/cgroup/*/", "/sys/fs/cgroup/"} {
 		tops, _ := filepath.Glob(pattern + namespace)
-		for _, top := range tops {
+		slices, _ := filepath.Glob(pattern + Slice(namespace))
+		for _, top := range append(tops, slices...) {
 			walk(top, func(path string, d fs.DirEntry) {
-				if d.IsDir() && d.Name() != namespace {
+				if d.IsDir() && d.Name() != namespace && d.Name() != Slice(namespace) {
 					t["cgroups"] = append(t["cgroups"], path)
 				}
 			})
@@ -48,6 +49,9 @@ func Take(namespace string, dirs ...string) Trace {
 	t["processes"] = descendants()
 	return t
 }
+
+// Slice is the systemd slice of a containerd namespace's containers, where they are systemd's. It has no dash in its name: that would be another slice above.
+func Slice(namespace string) string { return strings.ReplaceAll(namespace, "-", "") + ".slice" }
 
 // descendants are the living processes below our parent, see Own, as "pid name"; without us and the containerds, which a restart changes. Zombies are their
 // parent's to reap.

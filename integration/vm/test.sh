@@ -2,7 +2,7 @@
 # test.sh [option...] MODE...: runs the tests that need a kernel in virtual machines, whose kernel and cgroups are others than the host's. One line for each
 # mode and package: mode, package, pass or FAIL, seconds; what a failed test says stands before it. The exit status is not 0 when anything failed.
 #
-# Modes: v1, v2, v2-systemd (process 1 is systemd, and cgroups are made through it), v2-apparmor, v2-criu; `all` are all of them.
+# Modes: v1, v2, v1-systemd and v2-systemd (process 1 is systemd, and cgroups are made through it), v2-apparmor, v2-criu; `all` are all of them.
 #
 #   -p PACKAGE   only this package, as linux/run or integration/contract; repeatable
 #   -r REGEXP    only the tests that match, as in go test -run; otherwise the mode says which
@@ -45,9 +45,9 @@ done
 shift $((OPTIND - 1))
 [ $# -gt 0 ] || usage
 modes=("$@")
-[ "$*" != all ] || modes=(v1 v2 v2-systemd v2-apparmor v2-criu)
+[ "$*" != all ] || modes=(v1 v2 v1-systemd v2-systemd v2-apparmor v2-criu)
 for mode in "${modes[@]}"; do
-	case $mode in v1 | v2 | v2-systemd | v2-apparmor | v2-criu) ;; *) usage ;; esac
+	case $mode in v1 | v2 | v1-systemd | v2-systemd | v2-apparmor | v2-criu) ;; *) usage ;; esac
 done
 
 # packages lists the folders of all packages with tests that a guest can say something about.
@@ -80,6 +80,7 @@ run_mode() {
 	local options=() driver= full=1 tests=$pattern limit=$((package_limit * slowdown))
 	case $1 in
 	v1) options=(--cgroup v1) full= ;;
+	v1-systemd) options=(--cgroup v1 --systemd) driver=systemd full= ;;
 	v2-systemd) options=(--systemd) driver=systemd ;;
 	v2-apparmor) options=(--apparmor) tests=${pattern:-'(?i)apparmor'} ;;
 	v2-criu) tests=${pattern:-'(?i)checkpoint|restore|criu'} ;;

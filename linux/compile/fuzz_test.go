@@ -24,6 +24,10 @@ func fuzzFacts(n uint8) facts.Facts {
 		f.Cgroup.Hierarchies = append(f.Cgroup.Hierarchies, facts.Hierarchy{Controllers: []string{"cpuset"}, Mount: "/sys/fs/cgroup/cpuset", Root: "/docker/1", Own: "/docker/1"},
 			facts.Hierarchy{Controllers: []string{"blkio", "hugetlb", "net_cls", "net_prio", "rdma"}, Mount: "/sys/fs/cgroup/blkio", Root: "/", Own: "/x"})
 	}
+	if n&32 != 0 { // v2, and a user's systemd
+		f.Cgroup = facts.Cgroup{Version: 2, Systemd: facts.Systemd{User: true, Cgroup: "/user.slice/user@1.service"}, Hierarchies: []facts.Hierarchy{
+			{Controllers: []string{"cpuset", "cpu", "io", "memory", "hugetlb", "pids"}, Mount: "/sys/fs/cgroup", Root: "/", Own: "/user.slice/x", Unified: true}}}
+	}
 	return f
 }
 
@@ -33,11 +37,14 @@ func FuzzCreate(f *testing.F) {
 	for _, g := range goldens(f) {
 		config, _, _, in := g.read(f)
 		for machine := range uint8(8) {
+			if in.SystemdCgroup {
+				machine = 16 + machine&1 + machine&2<<4
+			}
 			f.Add(config, machine, in.Terminal, in.NoPivot)
 		}
 	}
 	f.Fuzz(func(t *testing.T, config []byte, machine uint8, terminal, noPivot bool) {
-		in := goldenInput{Terminal: terminal, NoPivot: noPivot, NoNewKeyring: machine&8 != 0}
+		in := goldenInput{Terminal: terminal, NoPivot: noPivot, NoNewKeyring: machine&8 != 0, SystemdCgroup: machine&16 != 0}
 		fuzzed(t, config, nil, fuzzFacts(machine), in)
 	})
 }

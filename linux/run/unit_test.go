@@ -240,3 +240,42 @@ func TestUnitOOM(t *testing.T) {
 		}
 	}
 }
+
+// TestUnitUser makes a container in the unit of another manager, as a user who is not root has one.
+func TestUnitUser(t *testing.T) {
+	deps := needSystemd(t)
+	dir := t.TempDir()
+	service := fmt.Sprintf("shimruntest-user-%d.service", os.Getpid())
+	out, err := exec.Command("systemd-run", "--unit="+service, "--property=Delegate=yes", "--setenv=XDG_RUNTIME_DIR="+dir, "/lib/systemd/systemd", "--user", "--unit=basic.target").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() { systemctl(t, "stop", service) })
+	t.Setenv("XDG_RUNTIME_DIR", dir)
+	for end := time.Now().Add(20 * settle); ; time.Sleep(50 * time.Millisecond) {
+		if deps.Facts, err = SystemdFacts(t.Context(), deps.Facts); err == nil && deps.Facts.Cgroup.Systemd.User {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+		deps.Facts.UID = 1000
+	}
+	c := sleeping(t, deps, func(s *specs.Spec) { s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: new(int64(64 << 20))} })
+	want := "/system.slice/" + service + "/" + testSlice + "/"
+	if got := procFile(t, c.Init().Pid(), "cgroup"); !strings.Contains(got, want) {
+		t.Errorf("it is in %s, not below %s", got, want)
+	}
+	if err := c.Cgroup().Update(&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: new(int64(50))}}); err != nil {
+		t.Error(err)
+	}
+	wantContent(t, c, "pids pids.max=50")
+	for range 2 {
+		if err := c.Delete(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	if left, _ := filepath.Glob(dir + "/systemd/transient/*.scope"); left != nil {
+		t.Errorf("left: %v", left)
+	}
+}
