@@ -22,7 +22,7 @@ top=$(cd "$here/../.." && pwd)
 package_limit=180
 slowdown=20
 # The tests that are not run with -s: on a host they take as long as all the others together.
-long='Faults|^TestKilledShim$|^TestKilledChild$'
+long='Faults|^TestKilledShim$|^TestKilledChild$|^TestCriuRounds$'
 # These ask no kernel: the host's run says all. abi reads the sources of a module.
 pure='^linux/(abi|plan|spec|compile|lifecycle|cgroup/files|cgroup/stats)(/|$)'
 

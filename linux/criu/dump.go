@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/checkpoint-restore/go-criu/v8/rpc"
 )
@@ -59,7 +60,8 @@ func (d *Dump) Run() (err error) {
 		})
 		err = w.refusal(resp, err)
 		ended := w.end()
-		if err == nil && ended != nil {
+		// After a pre-dump CRIU waits for the next request, and takes it for a failure that there is none.
+		if err == nil && ended != nil && !d.PreDump {
 			err = fmt.Errorf("criu: %w", ended)
 		}
 		return w.explain(err, work, DumpLog)
@@ -85,6 +87,10 @@ func (o *Options) with(log string, f func(m *rpc.CriuOpts, work string) error) (
 	m, err := o.message(images, work, log)
 	if err != nil {
 		return err
+	}
+	// What an earlier run says is not to be taken for this one's reason.
+	if err := os.Remove(filepath.Join(dir, log)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("work path: %w", err)
 	}
 	return f(m, dir)
 }

@@ -116,7 +116,7 @@ func (w *worker) send(req *rpc.CriuReq) error {
 		return fmt.Errorf("encode the request to criu: %w", err)
 	}
 	if _, err := w.sock.Write(data); err != nil {
-		return fmt.Errorf("send to criu: %w", err)
+		return fmt.Errorf("send to criu: %w", gone(err))
 	}
 	return nil
 }
@@ -143,9 +143,9 @@ func (w *worker) receive() (*rpc.CriuResp, *os.File, error) {
 	}
 	switch {
 	case err != nil || got != nil:
-		return fail(errors.Join(err, got))
+		return fail(gone(errors.Join(err, got)))
 	case n == 0:
-		return fail(fmt.Errorf("it has ended without an answer: %w", io.ErrUnexpectedEOF))
+		return fail(errGone)
 	case flags&unix.MSG_TRUNC != 0:
 		return fail(fmt.Errorf("a message longer than %d bytes", messageLimit))
 	}
@@ -154,6 +154,16 @@ func (w *worker) receive() (*rpc.CriuResp, *os.File, error) {
 		return fail(err)
 	}
 	return resp, f, nil
+}
+
+var errGone = fmt.Errorf("it has ended without an answer: %w", io.ErrUnexpectedEOF)
+
+// gone makes one error of the three that the end of CRIU has.
+func gone(err error) error {
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+		return errGone
+	}
+	return err
 }
 
 // passed returns the descriptor in a control message, or nil. There is room for one only.
