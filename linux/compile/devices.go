@@ -100,8 +100,7 @@ func (c *compiler) openDevices() error {
 		s := plan.Step{Label: "copy the device " + d.path, Source: d.source, Why: "mknod(2): not in a user namespace"}
 		r := c.copyTree(s, d.path, false)
 		c.private(r, d.source)
-		c.isDevice(r, d.path, d.typ, d.major, d.minor)
-		c.b.Last().Source = d.source
+		c.isDevice(r, d.source, d.path, d.typ, d.major, d.minor)
 		c.nodes(d.path, r)
 	}
 	return nil
@@ -168,7 +167,7 @@ func (c *compiler) makeDevice(s plan.Step, d device, at plan.Reg, name string) {
 	c.b.OnOK(skip, done)
 	c.b.Place(there)
 	t := c.lookup(plan.Step{Label: "look at the image's " + d.path, Source: d.source}, d.path, abi.O_PATH, inRoot|abi.RESOLVE_NO_SYMLINKS, "O_PATH, "+inRootText+"|RESOLVE_NO_SYMLINKS")
-	c.isDevice(t, d.path, d.typ, d.major, d.minor)
+	c.isDevice(t, d.source, d.path, d.typ, d.major, d.minor)
 	c.close(t, d.path)
 	c.b.Place(done)
 }

@@ -48,7 +48,7 @@ func (c *compiler) openSources() error {
 	if len(c.spec.Linux.MaskedPaths) > 0 {
 		c.null = c.copyTree(plan.Step{Label: "copy /dev/null, which masks files", Source: "/linux/maskedPaths"}, "/dev/null", false)
 		c.private(c.null, "/linux/maskedPaths")
-		c.isDevice(c.null, "/dev/null", abi.S_IFCHR, 1, 3)
+		c.isDevice(c.null, "/linux/maskedPaths", "/dev/null", abi.S_IFCHR, 1, 3)
 	}
 	return c.openDevices()
 }

@@ -128,12 +128,12 @@ func (c *compiler) statOf(s plan.Step, r plan.Reg, name string) plan.Ref {
 }
 
 // isDevice checks that a descriptor is a device node of that type and number, by what it is and not by its name (CVE-2025-31133).
-func (c *compiler) isDevice(r plan.Reg, name string, typ uint64, major, minor uint32) {
-	s := plan.Step{Label: "look at " + name, Path: name, Why: "CVE-2025-31133"}
+func (c *compiler) isDevice(r plan.Reg, source, name string, typ uint64, major, minor uint32) {
+	s := plan.Step{Label: "look at " + name, Source: source, Path: name, Why: "CVE-2025-31133"}
 	buf := c.statOf(s, r, name)
-	c.b.Add(plan.Step{Label: name + " is a device", Path: name, Why: s.Why, Op: plan.OpCheck, Args: []plan.Arg{plan.M(buf, abi.StatxModeWord)},
+	c.b.Add(plan.Step{Label: name + " is a device", Source: source, Path: name, Why: s.Why, Op: plan.OpCheck, Args: []plan.Arg{plan.M(buf, abi.StatxModeWord)},
 		Mask: abi.S_IFMT << abi.StatxModeShift, Equal: typ << abi.StatxModeShift, Errno: abi.ENODEV})
-	c.b.Add(plan.Step{Label: name + " is the right device", Path: name, Why: s.Why, Op: plan.OpCheck, Args: []plan.Arg{plan.M(buf, abi.StatxRdev)},
+	c.b.Add(plan.Step{Label: name + " is the right device", Source: source, Path: name, Why: s.Why, Op: plan.OpCheck, Args: []plan.Arg{plan.M(buf, abi.StatxRdev)},
 		Mask: ^uint64(0), Equal: uint64(major) | uint64(minor)<<32, Errno: abi.ENODEV})
 }
 

@@ -38,6 +38,33 @@ Operation not permitted`
 	}
 }
 
+// TestDevicesThere: what the image has where a device is asked for must be that device (config-linux.md, "Devices").
+func TestDevicesThere(t *testing.T) {
+	device := func(path string) func(*specs.Spec) {
+		return func(s *specs.Spec) {
+			s.Linux.Devices = []specs.LinuxDevice{{Path: path, Type: "c", Major: 1, Minor: 5}}
+		}
+	}
+	for _, path := range []string{"/etc/plain", "/etc/full", "/bin/sh"} { // a file, another device, a link
+		bundle := newBundle(t, device(path))
+		if err := unix.Mknod(filepath.Join(bundle, "rootfs/etc/full"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 7))); err != nil {
+			t.Fatal(err)
+		}
+		before := takeTrace(t, bundle)
+		if _, err := Create(t.Context(), newDeps(t), request(bundle)); err == nil || !strings.Contains(err.Error(), "(/linux/devices/0)") {
+			t.Errorf("%s: got %v", path, err)
+		}
+		noTrace(t, before, filepath.Join(bundle, "config.json"))
+	}
+	bundle := newBundle(t, device("/etc/zero"))
+	if err := unix.Mknod(filepath.Join(bundle, "rootfs/etc/zero"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 5))); err != nil {
+		t.Fatal(err)
+	}
+	if got := runIn(t, bundle, `stat -c "%F %a %t:%T" /etc/zero`); got != "character special file 600 1:5" {
+		t.Errorf("the image's own: %s", got)
+	}
+}
+
 // TestPaths: masked files are empty, masked folders too; what is read-only is so without the rest of its mount; a read-only root still has writable mounts.
 func TestPaths(t *testing.T) {
 	got := runScript(t, func(s *specs.Spec) {
