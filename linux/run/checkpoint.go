@@ -101,10 +101,8 @@ func (s *State) removeWorkDir() error {
 
 // freezer is the cgroup by which CRIU stops the processes, "" without one.
 func (c *Container) freezer() string {
-	for _, d := range c.state.CgroupDirs {
-		if d.Unified {
-			return d.Path
-		}
+	if c.state.Cgroup.Version == 2 {
+		return c.state.CgroupDirs[0].Path
 	}
 	d, _ := files.Find(c.state.CgroupDirs, "freezer")
 	return d.Path

@@ -91,8 +91,11 @@ func (c *Container) prepare(ctx context.Context, p *plan.Plan) error {
 		return fail(err)
 	}
 	e.trim()
-	c.gate, c.oom, e.oom = e, e.oom, nil
+	c.gate, c.oom, e.oom = e, c.watcher(e.oom, nil), nil
 	if err := c.state.save(); err != nil {
+		if c.oom != nil {
+			_ = c.oom.Close()
+		}
 		return fail(errors.Join(err, e.abort()))
 	}
 	return nil
@@ -178,6 +181,9 @@ func (c *Container) restored(ctx context.Context, res criu.Restored) error {
 		return fail(err)
 	}
 	c.init = proc
+	if w, ok := c.oom.(*unitOOM); ok {
+		w.restored(proc)
+	}
 	if err := c.hooks(ctx, res.Init, "poststart"); err != nil {
 		c.init = nil
 		return fail(err)

@@ -272,15 +272,20 @@ func (c *Container) build(ctx context.Context, p *plan.Plan) error {
 	}
 	e.trim()
 	c.keepFilter(p)
-	c.gate, c.oom = e, e.oom
-	if d, ok := files.Find(c.state.CgroupDirs, "memory"); ok && c.oom != nil && c.state.Cgroup.Unit != nil {
-		c.oom = ofUnit(c.oom, d.Path, c.init)
-	}
+	c.gate, c.oom = e, c.watcher(e.oom, c.init)
 	if err := c.state.started(c.init.Pid()); err != nil {
 		return fail(err)
 	}
 	e.oom = nil
 	return nil
+}
+
+// watcher makes of the watcher that was armed the container's.
+func (c *Container) watcher(w OOM, init *Process) OOM {
+	if d, ok := files.Find(c.state.CgroupDirs, "memory"); ok && w != nil && c.state.Cgroup.Unit != nil {
+		return ofUnit(w, d.Path, init)
+	}
+	return w
 }
 
 // standardInputs are the descriptors every plan gets: the process's streams and the socket pair. They are the engine's.

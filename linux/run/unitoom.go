@@ -17,7 +17,7 @@ import (
 type unitOOM struct {
 	OOM
 	dir   string        // of the memory controller
-	init  *Process      // set when there is one
+	init  *Process      // nil until a restored one is there
 	armed time.Duration // of the clock that the log has
 
 	mu   sync.Mutex
@@ -34,6 +34,13 @@ func ofUnit(w OOM, dir string, init *Process) OOM {
 	return &unitOOM{OOM: w, dir: dir, init: init, armed: time.Duration(monotonic())}
 }
 
+// restored tells of the init that a restore has made.
+func (w *unitOOM) restored(init *Process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.init = init
+}
+
 // Pending implements OOM.
 func (w *unitOOM) Pending() int {
 	w.mu.Lock()
@@ -42,6 +49,9 @@ func (w *unitOOM) Pending() int {
 	if n > 0 {
 		w.told = time.Now()
 		return n
+	}
+	if w.init == nil {
+		return 0
 	}
 	select {
 	case <-w.init.Done():
