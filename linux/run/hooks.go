@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -135,6 +136,9 @@ func hookOutside(ctx context.Context, bundle string, h specs.Hook, state []byte)
 	}
 	cmd.Env = append([]string{}, h.Env...) // no nil: that would be our own
 	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = bundle, bytes.NewReader(state), out, out, hookDrain
+	// A hook that is killed takes along what it started: a shell's programs would go on for ever.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	if err := children.StartCommand(cmd); err != nil {
 		var pe *os.PathError
 		if errors.As(err, &pe) {

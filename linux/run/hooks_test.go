@@ -253,6 +253,30 @@ func TestPoststopTime(t *testing.T) {
 	}
 }
 
+// TestHookChildren: what a hook has started ends with it when its time is over.
+func TestHookChildren(t *testing.T) {
+	second, note := 1, filepath.Join(t.TempDir(), "pid")
+	bundle := newBundle(t, func(s *specs.Spec) {
+		s.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: busybox, Args: []string{"sh", "-c", "busybox sleep 1000 & echo $! > " + note + "; wait"}, Env: []string{"PATH=/bin"}, Timeout: &second}}}
+	})
+	if _, err := Create(t.Context(), newDeps(t), request(bundle)); err == nil || !strings.Contains(err.Error(), "did not end within its timeout of 1 s") {
+		t.Errorf("got %v", err)
+	}
+	text, err := os.ReadFile(note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(settle); ; time.Sleep(10 * time.Millisecond) {
+		stat, err := os.ReadFile("/proc/" + strings.TrimSpace(string(text)) + "/stat")
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("it goes on: %s", stat)
+		}
+	}
+}
+
 // TestHookFaults makes every step of the plans of hooks that run inside fail.
 func TestHookFaults(t *testing.T) {
 	for _, kind := range []string{"createContainer", "startContainer"} {
