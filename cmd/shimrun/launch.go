@@ -166,7 +166,7 @@ func stepWords(s *plan.StepError) string {
 
 // pointerWords makes words of a JSON pointer.
 func pointerWords(pointer string) string {
-	b := []byte(pointer)
+	b := []byte(strings.TrimPrefix(pointer, "/"))
 	for i, c := range b {
 		if c == '/' {
 			b[i] = ' '

@@ -102,7 +102,10 @@ func Hook(in HookInput) (*plan.Plan, error) {
 		s.Linux, s.Process = &l, nil // nor does it take anything else from the container's process
 		in.Exec.Spec = &s
 	}
-	p.Args, p.Env = in.Hook.Args, in.Hook.Env
+	p.Args = in.Hook.Args
+	if in.Kind != hookStartContainer.name || len(in.Hook.Env) > 0 { // a startContainer hook without an environment has the process's, as under runc
+		p.Env = in.Hook.Env
+	}
 	if len(p.Args) == 0 {
 		p.Args = []string{in.Hook.Path}
 	}
