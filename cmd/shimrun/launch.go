@@ -69,9 +69,13 @@ func (a *app) launch(ctx context.Context, id string, o *launchOptions, gate bool
 	if err != nil {
 		return nil, err
 	}
+	alone, err := a.withoutCgroup(deps.Facts, s, id)
+	if err != nil {
+		return nil, err
+	}
 	c, err := run.Create(ctx, deps, run.Request{
 		ID: id, Bundle: bundle, Home: home, Config: config, Spec: s, Gate: gate, Terminal: s.Process.Terminal,
-		NoPivot: o.noPivot, NoNewKeyring: o.noNewKeyring, SystemdCgroup: a.systemdCgroup, PreserveFDs: preserve,
+		NoPivot: o.noPivot, NoNewKeyring: o.noNewKeyring, SystemdCgroup: a.systemdCgroup, PreserveFDs: preserve, NoCgroup: alone,
 		Stdio: func() ([3]*os.File, error) { return [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, nil },
 	})
 	if err != nil {

@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"example.io/shim/linux/run"
 )
 
 var psCommand = command{
@@ -23,6 +26,33 @@ var psCommand = command{
 	},
 }
 
+// pidsOf lists a container's processes: those in its cgroup, or in its pid namespace when it has none.
+func pidsOf(c *run.Container) ([]int, error) {
+	if len(c.State().CgroupDirs) > 0 {
+		return c.Cgroup().Pids()
+	}
+	own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", c.Pid()))
+	if err != nil {
+		return nil, fmt.Errorf("list processes: the container has no cgroup, and %w", err)
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if ns, err := os.Readlink("/proc/" + e.Name() + "/ns/pid"); err == nil && ns == own {
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids)
+	return pids, nil
+}
+
 func (a *app) ps(id, format string, options []string) error {
 	if format != "table" && format != "json" {
 		return fmt.Errorf("invalid format option %q", format)
@@ -32,7 +62,7 @@ func (a *app) ps(id, format string, options []string) error {
 		return err
 	}
 	defer c.Close()
-	pids, err := c.Cgroup().Pids()
+	pids, err := pidsOf(c)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ type Cgroup interface {
 
 // State says where a cgroup is, for another process that loads it.
 type State struct {
-	Version int         `json:"version"`        // 1 or 2
+	Version int         `json:"version"`        // 1 or 2, 0 for none
 	Dirs    []files.Dir `json:"dirs"`           // one for v2
 	Unit    *unit.Unit  `json:"unit,omitempty"` // of systemd, whose cgroups they are
 }
@@ -41,7 +41,10 @@ type State struct {
 // StateOf returns the state of a container with these directories; u is nil without systemd.
 func StateOf(dirs []files.Dir, u *unit.Unit) State {
 	s := State{Version: 1, Dirs: dirs, Unit: u}
-	if len(dirs) == 1 && dirs[0].Unified {
+	switch {
+	case len(dirs) == 0:
+		s.Version = 0
+	case len(dirs) == 1 && dirs[0].Unified:
 		s.Version = 2
 	}
 	return s
@@ -51,6 +54,8 @@ func StateOf(dirs []files.Dir, u *unit.Unit) State {
 func Load(s State) (Cgroup, error) {
 	var c updater
 	switch {
+	case s.Version == 0 && len(s.Dirs) == 0:
+		return none{}, nil
 	case s.Version == 1 && len(s.Dirs) > 0:
 		c = &v1{dirs: s.Dirs}
 	case s.Version == 2 && len(s.Dirs) == 1:

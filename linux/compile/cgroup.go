@@ -14,6 +14,9 @@ const whyV1 = "Documentation/admin-guide/cgroup-v1/"
 // makeCgroups makes the container's directories, writes the limits that hold from the start, and arms the OOM watcher.
 func (c *compiler) makeCgroups() error {
 	c.b.In(plan.Parent, plan.Cgroup)
+	if c.in.NoCgroup {
+		return c.noLimits()
+	}
 	if c.unit != nil {
 		return c.makeUnit()
 	}
@@ -122,6 +125,9 @@ const cpusetSize = 4096
 
 // lateLimits writes what waits for the container's root.
 func (c *compiler) lateLimits() error {
+	if c.in.NoCgroup {
+		return nil
+	}
 	if c.unit != nil {
 		if err := c.lateUnit(); err != nil {
 			return err

@@ -84,7 +84,7 @@ func (c *compiler) launchExec() error {
 	if err := c.initialAffinity(); err != nil {
 		return err
 	}
-	if c.hasNamespace(specs.PIDNamespace) {
+	if c.entersPids() && !c.rootless() {
 		c.b.Add(plan.Step{Label: "enter the pid namespace for the child", Why: "setns(2), pid_namespaces(7): the child is born inside", Sys: abi.SysSetns,
 			Args: []plan.Arg{plan.R(c.b.Reg(plan.RegInit)), plan.T(abi.CLONE_NEWPID, "CLONE_NEWPID")}})
 	}
@@ -102,11 +102,18 @@ func (c *compiler) enterContainer() error {
 	}
 	c.setLabels() // with the host's rights and mounts
 	flags, user := c.joinFlags()
+	again := c.entersPids() && c.rootless()
+	if again {
+		flags |= abi.CLONE_NEWPID
+	}
 	if flags != 0 {
 		c.b.Add(plan.Step{Label: "join the container's namespaces", Why: "setns(2) by pidfd: all of the same process", Sys: abi.SysSetns,
 			Args: []plan.Arg{plan.R(c.b.Reg(plan.RegInit)), plan.T(flags, flagText(flags))}})
 	}
 	c.close(c.b.Reg(plan.RegInit), "init's pidfd")
+	if again {
+		c.bornAgain("", 0)
+	}
 	if user {
 		c.becomeRoot()
 	}
@@ -128,11 +135,11 @@ func (c *compiler) execTerminal() error {
 
 // execReady lets the parent do what needs the finished process, where there is such a thing.
 func (c *compiler) execReady() error {
-	if !c.proc.Terminal && c.proc.OOMScoreAdj == nil && !c.scheduled() {
+	if (!c.proc.Terminal || c.rootless()) && c.proc.OOMScoreAdj == nil && !c.scheduled() {
 		return nil
 	}
 	c.parentTurn(plan.Ready, func() {
-		if c.proc.Terminal {
+		if c.proc.Terminal && !c.rootless() {
 			c.fetchTerminal()
 		}
 		c.oomScore()

@@ -42,7 +42,7 @@ type golden struct {
 type goldenInput struct {
 	RootfsMounts                    []Mount
 	Terminal, NoPivot, NoNewKeyring bool
-	Gate, Unwatched                 bool
+	Gate, Unwatched, NoCgroup       bool
 	PreserveFDs                     int
 	Restore                         bool // from a checkpoint
 	SystemdCgroup                   bool
@@ -208,11 +208,14 @@ func compileGolden(config, process []byte, f facts.Facts, in goldenInput) (*plan
 		}
 		return build(CreateInput{ID: "web1", Namespace: "test", Bundle: "/run/web1", Rootfs: root, Spec: s, Facts: f,
 			RootfsMounts: in.RootfsMounts, Terminal: in.Terminal, NoPivot: in.NoPivot, NoNewKeyring: in.NoNewKeyring,
-			SystemdCgroup: in.SystemdCgroup, Gate: in.Gate, Unwatched: in.Unwatched, PreserveFDs: in.PreserveFDs})
+			SystemdCgroup: in.SystemdCgroup, Gate: in.Gate, Unwatched: in.Unwatched, NoCgroup: in.NoCgroup, PreserveFDs: in.PreserveFDs})
 	}
 	dirs, _, err := Cgroups(CreateInput{ID: "web1", Namespace: "test", Spec: s, Facts: f, SystemdCgroup: in.SystemdCgroup})
 	if err != nil {
 		return nil, err
+	}
+	if in.NoCgroup {
+		dirs = nil
 	}
 	x := ExecInput{ID: "web1", ExecID: "e1", Spec: s, Facts: f, CgroupDirs: dirs, NoNewKeyring: in.NoNewKeyring}
 	if in.Hook != nil {

@@ -101,7 +101,7 @@ func (c *compiler) ids() {
 	}
 	s := plan.Step{Label: fmt.Sprintf("be in %d additional groups", len(u.AdditionalGids)), Source: "/process/user/additionalGids", Why: "setgroups(2)", Sys: abi.SysSetgroups,
 		Args: []plan.Arg{plan.V(uint64(len(u.AdditionalGids))), gids}}
-	if c.ns.joinUser && len(u.AdditionalGids) == 0 {
+	if c.deniesGroups() {
 		s.Tolerate = []abi.Errno{abi.EPERM} // a namespace where setgroups is denied (user_namespaces(7)): nothing is left to give up
 	}
 	c.b.Add(s)

@@ -30,13 +30,7 @@ type mount struct {
 // openSources makes, as the parent with the host's rights, a detached copy of every tree that the child mounts: the root and the sources of
 // binds. What the child gets is mounts, not paths.
 func (c *compiler) openSources() error {
-	c.b.In(plan.Parent, plan.Prepare)
-	if c.proc.Terminal {
-		r := c.b.Reg("null")
-		c.b.Add(plan.Step{Label: "open /dev/null", Path: "/dev/null", Sys: abi.SysOpenat, Save: r, FD: true,
-			Args: []plan.Arg{plan.AtCwd(), c.b.Str("/dev/null"), plan.T(abi.O_RDWR|abi.O_CLOEXEC, "O_RDWR|O_CLOEXEC"), plan.V(0)}})
-		c.keep = append(c.keep, r)
-	}
+	c.b.In(c.owner(), plan.Prepare)
 	c.root = c.copyTree(plan.Step{Label: "copy the root's mounts", Source: "/root/path"}, c.in.Rootfs, true)
 	// Also for a root that is to be shared later: pivot_root(2) takes no shared one.
 	c.setattr(plan.Step{Label: "let no mount get out of the container", Source: "/linux/rootfsPropagation"}, c.root, true, 0, 0, abi.MS_SLAVE, "MS_SLAVE")

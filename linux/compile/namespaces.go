@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -73,6 +72,9 @@ func (c *compiler) findNamespaces() error {
 
 // openNamespaces opens the namespaces to be joined. That of pids is entered by the launching thread, for its children (setns(2)).
 func (c *compiler) openNamespaces() error {
+	if err := c.openNull(); err != nil {
+		return err
+	}
 	c.b.In(plan.Parent, plan.Prepare)
 	for i := range c.ns.joins {
 		j := &c.ns.joins[i]
@@ -208,9 +210,11 @@ func (c *compiler) joinNamespaces() {
 func (c *compiler) newNamespaces() {
 	if c.ns.newUser {
 		uids, gids := string(spec.IDMap(c.spec.Linux.UIDMappings)), string(spec.IDMap(c.spec.Linux.GIDMappings))
-		c.parentTurn(plan.Isolate, func() {
-			c.b.Add(plan.Step{Op: plan.OpCall, Call: plan.CallIDMap, Label: "write the maps of ids", Source: "/linux/uidMappings", Why: "user_namespaces(7)",
-				Args: []plan.Arg{plan.R(c.b.Reg(plan.RegPid)), c.b.Str(uids), c.b.Str(gids)}})
+		c.visible(func() {
+			c.parentTurn(plan.Isolate, func() {
+				c.b.Add(plan.Step{Op: plan.OpCall, Call: plan.CallIDMap, Label: "write the maps of ids", Source: "/linux/uidMappings", Why: "user_namespaces(7)",
+					Args: []plan.Arg{plan.R(c.b.Reg(plan.RegPid)), c.b.Str(uids), c.b.Str(gids)}})
+			})
 		})
 		c.becomeRoot()
 		if c.ns.create&abi.CLONE_NEWIPC != 0 {
@@ -234,14 +238,7 @@ func (c *compiler) ownNamespaces() {
 	if c.ns.create&abi.CLONE_NEWPID == 0 {
 		return
 	}
-	args := make([]byte, abi.CloneArgsSize)
-	binary.LittleEndian.PutUint64(args, abi.CLONE_NEWPID|abi.CLONE_PARENT)
-	pid := c.b.Reg("brother")
-	c.b.Add(plan.Step{Label: "clone once more, into the pid namespace", Source: "/linux/namespaces", Why: "pid_namespaces(7): only children are in a new one",
-		Sys: abi.SysClone3, Args: []plan.Arg{plan.A(c.b.Bytes("clone_args", args)), plan.V(abi.CloneArgsSize)}, Save: pid, ExitParent: true})
-	c.parentTurn(plan.Isolate, func() {
-		c.b.Add(plan.Step{Op: plan.OpCall, Call: plan.CallAdopt, Label: "take the new process over", Args: []plan.Arg{plan.R(pid)}})
-	})
+	c.bornAgain("/linux/namespaces", abi.CLONE_NEWPID)
 }
 
 // becomeRoot takes the ids of root in a user namespace: until then the child's ids are not mapped, and it could make no file.

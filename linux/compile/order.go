@@ -40,6 +40,8 @@ type CreateInput struct {
 	Gate bool
 	// Unwatched leaves the watch for OOM kills out: nobody would be there to hear of one.
 	Unwatched bool
+	// NoCgroup leaves the container in the runtime's own cgroup, without limits: a plain user may have no other.
+	NoCgroup bool
 	// PreserveFDs is how many descriptors from 3 on, which the runtime was started with, the process gets.
 	PreserveFDs   int
 	SystemdCgroup bool // the cgroups are those of a systemd unit; Facts.Cgroup.Systemd says of whose
@@ -85,31 +87,32 @@ func Create(in CreateInput) (*plan.Plan, error) {
 		c.findNamespaces,
 		c.checkLabels,
 		c.makeFilter,
-		c.makeCgroups,    // parent
-		c.makeClass,      // parent
-		c.mountRootfs,    // parent
-		c.openNamespaces, // parent
-		c.openSources,    // parent
-		c.openCgroups,    // parent
-		c.openClass,      // parent
-		c.launch,         // parent, then the child is alive
-		c.isolate,        // child: cut off from the runtime, in its cgroups and namespaces
-		c.moveDevices,    // parent: before hooks, which may configure them
-		c.makeMounts,     // child: detached
-		c.sysctls,        // child: through a procfs that nobody else has
-		c.fillRoot,       // child: the host's tree is gone, what is mounted is in place
-		c.console,        // child: needs /dev
-		c.maskPaths,      // child: over what is mounted
-		c.sealRoot,       // child
-		c.names,          // child
-		c.loopback,       // child
-		c.limits,         // child
-		c.personality,    // child
-		c.memoryPolicy,   // child: in its cpuset
-		c.identity,       // child
-		c.findCommand,    // child, with the identity that will execute it
-		c.waitAtGate,     // both
-		c.execute,        // both
+		c.makeCgroups,       // parent
+		c.makeClass,         // parent
+		c.mountRootfs,       // parent
+		c.openNamespaces,    // parent
+		c.ownSources(false), // parent
+		c.openCgroups,       // parent
+		c.openClass,         // parent
+		c.launch,            // parent, then the child is alive
+		c.isolate,           // child: cut off from the runtime, in its cgroups and namespaces
+		c.ownSources(true),  // child: a plain user's
+		c.moveDevices,       // parent: before hooks, which may configure them
+		c.makeMounts,        // child: detached
+		c.sysctls,           // child: through a procfs that nobody else has
+		c.fillRoot,          // child: the host's tree is gone, what is mounted is in place
+		c.console,           // child: needs /dev
+		c.maskPaths,         // child: over what is mounted
+		c.sealRoot,          // child
+		c.names,             // child
+		c.loopback,          // child
+		c.limits,            // child
+		c.personality,       // child
+		c.memoryPolicy,      // child: in its cpuset
+		c.identity,          // child
+		c.findCommand,       // child, with the identity that will execute it
+		c.waitAtGate,        // both
+		c.execute,           // both
 	} {
 		if err := topic(); err != nil {
 			return nil, err

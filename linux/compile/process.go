@@ -158,7 +158,7 @@ func (c *compiler) waitAtGate() error {
 	c.tell("be ready", "", plan.RegSyncC)
 	c.b.In(plan.Parent, plan.Ready)
 	c.hear("wait until the child is ready", "", plan.RegSyncP, 1)
-	if c.proc.Terminal {
+	if c.proc.Terminal && !c.rootless() { // a plain user's was sent
 		c.fetchTerminal()
 	}
 	c.oomScore()

@@ -47,6 +47,9 @@ func (c *compiler) openTerminal() plan.Reg {
 	s.Label, s.Why, s.Save, s.FD = "open its other end", "TIOCGPTPEER(2const): from the master, not by a name", slave, true
 	s.Args = []plan.Arg{plan.R(master), plan.T(abi.TIOCGPTPEER, "TIOCGPTPEER"), plan.T(abi.O_RDWR|abi.O_NOCTTY|abi.O_CLOEXEC, "O_RDWR|O_NOCTTY|O_CLOEXEC")}
 	c.b.Add(s)
+	if c.rootless() {
+		c.sendTerminal()
+	}
 	return slave
 }
 

@@ -13,6 +13,9 @@ const whyUnit = "org.freedesktop.systemd1(5), systemd.resource-control(5)"
 
 // Cgroups returns a new container's directories, and the systemd unit that they are of, nil without systemd.
 func Cgroups(in CreateInput) ([]files.Dir, *unit.Unit, error) {
+	if in.NoCgroup {
+		return nil, nil, nil
+	}
 	if !in.SystemdCgroup {
 		if pointer, ok := unit.Annotated(in.Spec.Annotations); ok {
 			return nil, nil, refuse(pointer, "sets a property of a systemd unit, and the systemd cgroup driver was not asked for (option systemd_cgroup)")

@@ -231,6 +231,9 @@ const (
 	CallAdopt = "adopt"
 	// CallAgent sends the listener Args[0] of a seccomp filter to the agent at the socket Args[1]; Args[2] is the register of the pid that has the filter.
 	CallAgent = "agent"
+	// CallReceive receives the message that the child sends with a descriptor: Args[0] is the register of the parent's end of the socket pair, the result the
+	// descriptor.
+	CallReceive = "receive"
 	// CallHook runs hook number Args[1] of the kind Args[0] ("createRuntime") of the container's config.json.
 	CallHook = "hook"
 	// CallCopyUp copies the tree at path Args[1] below the root Args[0] into the detached mount whose descriptor, of the child, is in Args[2]. Args[3]: 1

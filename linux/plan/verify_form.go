@@ -121,7 +121,7 @@ func (v *verifier) formJump(i int, s *Step, on string, to int) {
 var argCount = map[Op]int{OpCheck: 1, OpMove: 2, OpClone: 1, OpCloseAll: 0, OpGate: 0}
 
 // calls are the functions of OpCall.
-var calls = map[string]bool{CallHome: true, CallIDMap: true, CallUserns: true, CallArmOOM: true, CallAdopt: true, CallMountIn: true, CallOOMScore: true,
+var calls = map[string]bool{CallHome: true, CallIDMap: true, CallUserns: true, CallArmOOM: true, CallAdopt: true, CallReceive: true, CallMountIn: true, CallOOMScore: true,
 	CallHook: true, CallAgent: true, CallCopyUp: true, CallMountMapped: true, CallMountLoop: true, CallTimeOffsets: true, CallMoveNetDevice: true, CallCgroup: true,
 	CallSchemata: true, CallHasSchemata: true, CallStartUnit: true, CallSetUnit: true, CallLeaveUnit: true}
 

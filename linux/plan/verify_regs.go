@@ -126,8 +126,11 @@ func (v *verifier) message(s *Step) (sends, receives bool) {
 	if s.Actor == Child {
 		mine = RegSyncC
 	}
-	if s.Op != OpSyscall || a.Kind != FromReg || v.p.Regs[a.Reg] != mine {
+	if a.Kind != FromReg || v.p.Regs[a.Reg] != mine {
 		return false, false
+	}
+	if s.Op != OpSyscall {
+		return false, s.Op == OpCall && s.Call == CallReceive
 	}
 	return s.Sys == abi.SysWrite || s.Sys == abi.SysSendmsg, s.Sys == abi.SysRead
 }

@@ -20,7 +20,7 @@ func (e *engine) call(s *plan.Step) (int64, string) {
 	case plan.CallHome:
 		return errnoOf(e.setHome(int(e.im.Value(s.Args[1])), uint32(e.im.Value(s.Args[0]))))
 	case plan.CallIDMap:
-		return errnoOf(writeIDMaps(int(e.im.Value(s.Args[0])), e.text(s.Args[1]), e.text(s.Args[2])))
+		return errnoOf(e.writeIDMaps(int(e.im.Value(s.Args[0])), e.text(s.Args[1]), e.text(s.Args[2])))
 	case plan.CallUserns:
 		fd, err := userns(e.text(s.Args[0]), e.text(s.Args[1]))
 		if err != nil {
@@ -38,6 +38,12 @@ func (e *engine) call(s *plan.Step) (int64, string) {
 		return errnoOf(e.adopt(s.Args[0]))
 	case plan.CallAgent:
 		return errnoOf(e.agent(int(e.im.Value(s.Args[0])), e.text(s.Args[1]), int(e.im.Value(s.Args[2]))))
+	case plan.CallReceive:
+		fd, err := receiveFD(int(e.im.Value(s.Args[0])))
+		if err != nil {
+			return errnoOf(err)
+		}
+		return int64(fd), ""
 	case plan.CallOOMScore:
 		return errnoOf(writeOOMScore(int(e.im.Value(s.Args[0])), int(int64(e.im.Value(s.Args[1])))))
 	case plan.CallMoveNetDevice:
@@ -86,23 +92,6 @@ func (e *engine) text(a plan.Arg) string {
 	return string(text)
 }
 
-// writeIDMaps fills the maps of the user namespace of pid (user_namespaces(7)).
-func writeIDMaps(pid int, uids, gids string) error {
-	for name, text := range map[string]string{"uid_map": uids, "gid_map": gids} {
-		path := fmt.Sprintf("/proc/%d/%s", pid, name)
-		fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return fmt.Errorf("open %s: %w", path, err)
-		}
-		_, err = unix.Write(fd, []byte(text)) // one write: the kernel takes no second
-		_ = unix.Close(fd)
-		if err != nil {
-			return fmt.Errorf("write %q to %s: %w", text, path, err)
-		}
-	}
-	return nil
-}
-
 // writeOOMScore sets oom_score_adj of pid, which is a child of ours and not reaped.
 func writeOOMScore(pid, score int) error {
 	path := fmt.Sprintf("/proc/%d/oom_score_adj", pid)
@@ -142,7 +131,7 @@ func userns(uids, gids string) (fd int, err error) {
 	if err := e.steps(context.Background()); err != nil {
 		return -1, err
 	}
-	if err := writeIDMaps(e.proc.Pid(), uids, gids); err != nil {
+	if err := e.writeIDMaps(e.proc.Pid(), uids, gids); err != nil {
 		return -1, err
 	}
 	path := "/proc/" + strconv.Itoa(e.proc.Pid()) + "/ns/user"

@@ -39,7 +39,8 @@ type engine struct {
 	// hook runs a hook of the container that is being made or started.
 	hook func(ctx context.Context, kind string, i int) error
 	// agent sends the listener of a process's seccomp filter to the agent at a socket.
-	agent func(listener int, path string, pid int) error
+	agent  func(listener int, path string, pid int) error
+	rootfs string // the container's root by its path on the host, for a plain user, who cannot get at the child's
 	// arenaFile is where another process can look after the child, "" for none.
 	arenaFile string
 }

@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,7 +23,7 @@ func (e *engine) setHome(pid int, uid uint32) error {
 	if env == 0 || home == 0 {
 		return fmt.Errorf("the plan has no room for HOME: %w", unix.EINVAL)
 	}
-	dir, err := homeOf(pid, uid)
+	dir, err := homeOf(e.rootfs, pid, uid)
 	if err != nil {
 		return err
 	}
@@ -37,8 +38,11 @@ func (e *engine) setHome(pid int, uid uint32) error {
 	return nil
 }
 
-func homeOf(pid int, uid uint32) (string, error) {
+func homeOf(rootfs string, pid int, uid uint32) (string, error) {
 	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.EACCES) && rootfs != "" {
+		root, err = unix.Open(rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	}
 	if err != nil {
 		return "", fmt.Errorf("open the container's root: %w", err)
 	}

@@ -57,6 +57,8 @@ type Request struct {
 	Home string
 	// Gate makes the start one by another process: the created container waits at a fifo in Home, and does not end with this process (Detach).
 	Gate bool
+	// NoCgroup leaves the container in our own cgroup.
+	NoCgroup bool
 	// PreserveFDs is how many of our own descriptors from 3 on the process gets.
 	PreserveFDs int
 	// Config is the content of config.json when the caller has it, changed perhaps, and Spec what ParseSpec made of it; nil: it is read.
@@ -137,7 +139,7 @@ func input(r Request, s *specs.Spec, f facts.Facts) compile.CreateInput {
 	return compile.CreateInput{
 		ID: r.ID, Namespace: r.Namespace, Bundle: r.Bundle, Rootfs: root, Spec: s, Facts: f,
 		RootfsMounts: r.Rootfs, Terminal: r.Terminal, NoPivot: r.NoPivot, NoNewKeyring: r.NoNewKeyring, SystemdCgroup: r.SystemdCgroup,
-		Gate: r.Gate, Unwatched: r.Home != "", PreserveFDs: r.PreserveFDs,
+		Gate: r.Gate, Unwatched: r.Home != "", NoCgroup: r.NoCgroup, PreserveFDs: r.PreserveFDs,
 	}
 }
 
@@ -225,7 +227,7 @@ func Create(ctx context.Context, deps *Deps, r Request) (*Container, error) {
 
 // refuse names what this version cannot do on this machine.
 func refuse(deps *Deps, r Request) error {
-	if deps.Facts.Cgroup.Version == 0 {
+	if deps.Facts.Cgroup.Version == 0 && !r.NoCgroup {
 		return fmt.Errorf("create %s: no cgroup hierarchy is mounted below /sys/fs/cgroup: %w", r.ID, errdefs.ErrFailedPrecondition)
 	}
 	return nil
@@ -262,6 +264,7 @@ func (c *Container) build(ctx context.Context, p *plan.Plan) error {
 		return err
 	}
 	e.agent = c.sendListener
+	e.rootfs = c.state.Rootfs
 	e.hook = func(ctx context.Context, kind string, i int) error { return c.runHook(ctx, e.proc, kind, i) }
 	if err := e.run(ctx); err != nil {
 		return err
@@ -432,6 +435,7 @@ func (c *Container) execPlan(ctx context.Context, init target, p *plan.Plan, act
 		return nil, err
 	}
 	e.agent = c.sendListener
+	e.rootfs = c.state.Rootfs
 	if reg := p.Reg(plan.RegInitPid); reg != 0 {
 		e.im.SetReg(reg, int64(init.Pid()))
 	}
