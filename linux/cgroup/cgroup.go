@@ -33,7 +33,8 @@ type Cgroup interface {
 
 // State says where a cgroup is, for another process that loads it.
 type State struct {
-	Version int         `json:"version"`        // 1 or 2, 0 for none
+	Version int         `json:"version"`        // 1 or 2
+	None    bool        `json:"none,omitempty"` // the container has no cgroup of its own
 	Dirs    []files.Dir `json:"dirs"`           // one for v2
 	Unit    *unit.Unit  `json:"unit,omitempty"` // of systemd, whose cgroups they are
 }
@@ -43,7 +44,7 @@ func StateOf(dirs []files.Dir, u *unit.Unit) State {
 	s := State{Version: 1, Dirs: dirs, Unit: u}
 	switch {
 	case len(dirs) == 0:
-		s.Version = 0
+		return State{None: true}
 	case len(dirs) == 1 && dirs[0].Unified:
 		s.Version = 2
 	}
@@ -54,7 +55,7 @@ func StateOf(dirs []files.Dir, u *unit.Unit) State {
 func Load(s State) (Cgroup, error) {
 	var c updater
 	switch {
-	case s.Version == 0 && len(s.Dirs) == 0:
+	case s.None:
 		return none{}, nil
 	case s.Version == 1 && len(s.Dirs) > 0:
 		c = &v1{dirs: s.Dirs}

@@ -318,6 +318,9 @@ func TestV2State(t *testing.T) {
 	if s := StateOf([]files.Dir{one}, nil); s.Version != 1 {
 		t.Errorf("version %d of v1", s.Version)
 	}
+	if c, err := Load(StateOf(nil, nil)); err != nil || c.Kill(9) != nil {
+		t.Errorf("no cgroup: %T, %v", c, err)
+	}
 	for _, bad := range []State{{}, {Version: 2}, {Version: 1}, {Version: 3, Dirs: []files.Dir{dir}}, {Version: 2, Dirs: []files.Dir{dir, dir}}} {
 		if _, err := Load(bad); !errors.Is(err, errdefs.ErrNotImplemented) {
 			t.Errorf("%+v: %v", bad, err)
