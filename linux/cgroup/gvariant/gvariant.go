@@ -56,9 +56,38 @@ type node struct {
 	kids []*node
 }
 
-// keywords are the annotations that are words (GVariant Text Format, "Type annotations").
-var keywords = map[string]string{"boolean": "b", "byte": "y", "int16": "n", "uint16": "q", "int32": "i", "uint32": "u", "handle": "h", "int64": "x",
-	"uint64": "t", "double": "d", "string": "s", "objectpath": "o", "signature": "g"}
+// keyword is the type that an annotation names by a word (GVariant Text Format, "Type annotations"), "" for none.
+func keyword(word string) string {
+	switch word {
+	case "boolean":
+		return "b"
+	case "byte":
+		return "y"
+	case "int16":
+		return "n"
+	case "uint16":
+		return "q"
+	case "int32":
+		return "i"
+	case "uint32":
+		return "u"
+	case "handle":
+		return "h"
+	case "int64":
+		return "x"
+	case "uint64":
+		return "t"
+	case "double":
+		return "d"
+	case "string":
+		return "s"
+	case "objectpath":
+		return "o"
+	case "signature":
+		return "g"
+	}
+	return ""
+}
 
 type parser struct{ rest string }
 
@@ -110,8 +139,8 @@ func (p *parser) value(depth int) (*node, error) {
 	switch {
 	case word == "true" || word == "false":
 		return &node{kind: truth, text: word}, nil
-	case keywords[word] != "":
-		return p.annotated(keywords[word], depth)
+	case keyword(word) != "":
+		return p.annotated(keyword(word), depth)
 	case strings.Trim(word, "0123456789abcdefABCDEFxX.+-") == "" && strings.ContainsAny(word, "0123456789"):
 		return &node{kind: numeral, text: word}, nil
 	}
@@ -189,8 +218,9 @@ func (p *parser) dict(depth int) (*node, error) {
 	return n, nil
 }
 
-// escapes are the ones of a letter (GVariant Text Format, "Strings"); \u and \U have digits, and any other character stands for itself.
-var escapes = map[byte]byte{'a': '\a', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t', 'v': '\v'}
+// escapes are the letters that stand for another character, each with that behind it (GVariant Text Format, "Strings"). \u and \U have digits, and any
+// other character stands for itself.
+const escapes = "a\ab\bf\fn\nr\rt\tv\v"
 
 func (p *parser) quoted() (string, error) {
 	var b strings.Builder
@@ -208,8 +238,14 @@ func (p *parser) quoted() (string, error) {
 		if i++; i == len(s) {
 			break
 		}
-		digits := map[byte]int{'u': 4, 'U': 8}[s[i]]
-		switch c, ok := escapes[s[i]]; {
+		digits := 0
+		switch s[i] {
+		case 'u':
+			digits = 4
+		case 'U':
+			digits = 8
+		}
+		switch at := strings.IndexByte(escapes, s[i]); {
 		case digits > 0:
 			if len(s) <= i+digits {
 				return "", errEnd
@@ -220,8 +256,8 @@ func (p *parser) quoted() (string, error) {
 			}
 			b.WriteRune(rune(r))
 			i += digits
-		case ok:
-			b.WriteByte(c)
+		case at >= 0 && at%2 == 0:
+			b.WriteByte(escapes[at+1])
 		default:
 			b.WriteByte(s[i])
 		}

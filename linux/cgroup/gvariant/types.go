@@ -172,8 +172,18 @@ func (n *node) appendList(e *dbus.Encoder, elem string) (err error) {
 	return err
 }
 
-// bits are the sizes of the numbers.
-var bits = map[string]int{"y": 8, "n": 16, "q": 16, "i": 32, "u": 32, "x": 64, "t": 64}
+// bits is the size of a number.
+func bits(sig string) int {
+	switch sig {
+	case "y":
+		return 8
+	case "n", "q":
+		return 16
+	case "i", "u":
+		return 32
+	}
+	return 64
+}
 
 func (n *node) appendNumber(e *dbus.Encoder, sig string) error {
 	var v uint64
@@ -185,17 +195,17 @@ func (n *node) appendNumber(e *dbus.Encoder, sig string) error {
 		v = math.Float64bits(f)
 	case "n", "i", "x":
 		var i int64
-		i, err = strconv.ParseInt(n.text, 0, bits[sig])
+		i, err = strconv.ParseInt(n.text, 0, bits(sig))
 		v = uint64(i)
 	case "y", "q", "u", "t":
-		v, err = strconv.ParseUint(strings.TrimPrefix(n.text, "+"), 0, bits[sig])
+		v, err = strconv.ParseUint(strings.TrimPrefix(n.text, "+"), 0, bits(sig))
 	default:
 		err = strconv.ErrSyntax
 	}
 	if err != nil || strings.Contains(n.text, "_") {
 		return fmt.Errorf("%s is no value of type %s", n.text, sig)
 	}
-	switch bits[sig] {
+	switch bits(sig) {
 	case 8:
 		e.Byte(byte(v))
 	case 16:

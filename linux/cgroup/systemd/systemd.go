@@ -392,14 +392,19 @@ func (c *Conn) job(unitName, method, sig string, args func(*dbus.Encoder)) error
 	}
 }
 
-// kinds are what the errors of the interface mean.
-var kinds = map[string]error{
-	name + ".NoSuchUnit":                          errdefs.ErrNotFound,
-	name + ".UnitExists":                          errdefs.ErrAlreadyExists,
-	"org.freedesktop.DBus.Error.InvalidArgs":      errdefs.ErrInvalidArgument,
-	"org.freedesktop.DBus.Error.PropertyReadOnly": errdefs.ErrInvalidArgument,
-	"org.freedesktop.DBus.Error.UnknownProperty":  errdefs.ErrInvalidArgument,
-	"org.freedesktop.DBus.Error.AccessDenied":     errdefs.ErrPermissionDenied,
+// kind is what an error of the interface means, nil for any other.
+func kind(name string) error {
+	switch name {
+	case "org.freedesktop.systemd1.NoSuchUnit":
+		return errdefs.ErrNotFound
+	case "org.freedesktop.systemd1.UnitExists":
+		return errdefs.ErrAlreadyExists
+	case "org.freedesktop.DBus.Error.InvalidArgs", "org.freedesktop.DBus.Error.PropertyReadOnly", "org.freedesktop.DBus.Error.UnknownProperty":
+		return errdefs.ErrInvalidArgument
+	case "org.freedesktop.DBus.Error.AccessDenied":
+		return errdefs.ErrPermissionDenied
+	}
+	return nil
 }
 
 // failure is an error that systemd has answered: its text is the first value.
@@ -408,8 +413,8 @@ func failure(name string, values []any) error {
 	if len(values) > 0 {
 		text = fmt.Sprintf("%v (%s)", values[0], name)
 	}
-	if kind := kinds[name]; kind != nil {
-		return fmt.Errorf("systemd: %s: %w", text, kind)
+	if k := kind(name); k != nil {
+		return fmt.Errorf("systemd: %s: %w", text, k)
 	}
 	return fmt.Errorf("systemd: %s", text)
 }

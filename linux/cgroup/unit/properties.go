@@ -76,7 +76,7 @@ func Limits(version int, names []string, content func(file string) (string, bool
 	if version == 1 {
 		table = v1Files
 	}
-	for _, f := range table {
+	for _, f := range table() {
 		if !slices.ContainsFunc(f.files, func(name string) bool { return slices.Contains(names, name) }) {
 			continue
 		}
@@ -119,36 +119,42 @@ type fileRule struct {
 	add   func(*limits) error
 }
 
-var v1Files = []fileRule{
-	plain("memory.limit_in_bytes", "MemoryLimit"),
-	plain("cpu.shares", "CPUShares"),
-	{[]string{"cpu.cfs_quota_us", "cpu.cfs_period_us"}, func(l *limits) error {
-		quota, _ := l.content("cpu.cfs_quota_us")
-		period, _ := l.content("cpu.cfs_period_us")
-		return l.quota(quota, period)
-	}},
-	{[]string{"blkio.bfq.weight", "blkio.weight"}, func(l *limits) error {
-		file := "blkio.bfq.weight" // with that scheduler the other is not there
-		if _, ok := l.content(file); !ok {
-			file = "blkio.weight"
-		}
-		return plain(file, "BlockIOWeight").add(l)
-	}},
-	tasks,
+// The tables are made when they are asked for: no shim without a unit pays for them.
+
+func v1Files() []fileRule {
+	return []fileRule{
+		plain("memory.limit_in_bytes", "MemoryLimit"),
+		plain("cpu.shares", "CPUShares"),
+		{[]string{"cpu.cfs_quota_us", "cpu.cfs_period_us"}, func(l *limits) error {
+			quota, _ := l.content("cpu.cfs_quota_us")
+			period, _ := l.content("cpu.cfs_period_us")
+			return l.quota(quota, period)
+		}},
+		{[]string{"blkio.bfq.weight", "blkio.weight"}, func(l *limits) error {
+			file := "blkio.bfq.weight" // with that scheduler the other is not there
+			if _, ok := l.content(file); !ok {
+				file = "blkio.weight"
+			}
+			return plain(file, "BlockIOWeight").add(l)
+		}},
+		{[]string{"pids.max"}, (*limits).tasks},
+	}
 }
 
-var v2Files = []fileRule{
-	plain("memory.min", "MemoryMin"), plain("memory.low", "MemoryLow"), plain("memory.high", "MemoryHigh"), plain("memory.max", "MemoryMax"),
-	plain("memory.swap.max", "MemorySwapMax"),
-	{[]string{"cpu.weight", "cpu.idle"}, (*limits).weight},
-	{[]string{"cpu.max"}, func(l *limits) error {
-		text, _ := l.content("cpu.max")
-		quota, period, _ := strings.Cut(strings.TrimSpace(text), " ")
-		return l.quota(quota, period)
-	}},
-	set("cpuset.cpus", "AllowedCPUs", spec.CPUSet), set("cpuset.mems", "AllowedMemoryNodes", spec.NodeSet),
-	{[]string{"io.weight"}, (*limits).ioWeight},
-	tasks,
+func v2Files() []fileRule {
+	return []fileRule{
+		plain("memory.min", "MemoryMin"), plain("memory.low", "MemoryLow"), plain("memory.high", "MemoryHigh"), plain("memory.max", "MemoryMax"),
+		plain("memory.swap.max", "MemorySwapMax"),
+		{[]string{"cpu.weight", "cpu.idle"}, (*limits).weight},
+		{[]string{"cpu.max"}, func(l *limits) error {
+			text, _ := l.content("cpu.max")
+			quota, period, _ := strings.Cut(strings.TrimSpace(text), " ")
+			return l.quota(quota, period)
+		}},
+		set("cpuset.cpus", "AllowedCPUs", spec.CPUSet), set("cpuset.mems", "AllowedMemoryNodes", spec.NodeSet),
+		{[]string{"io.weight"}, (*limits).ioWeight},
+		{[]string{"pids.max"}, (*limits).tasks},
+	}
 }
 
 // plain is a file with one number.
@@ -173,13 +179,13 @@ func (l *limits) number(file string) (uint64, error) {
 }
 
 // tasks: systemd refuses a limit of 0, which is one here. One task is as good: there is a process in the cgroup, so none can be added.
-var tasks = fileRule{[]string{"pids.max"}, func(l *limits) error {
+func (l *limits) tasks() error {
 	n, err := l.number("pids.max")
 	if err == nil {
 		l.put("TasksMax", number(max(n, 1)))
 	}
 	return err
-}}
+}
 
 // idleSince is the systemd that writes cpu.idle: it takes a weight of 0 for it.
 const idleSince = 252
