@@ -116,15 +116,9 @@ func (c *compiler) openSource(i int) error {
 
 func isCgroup(m *specs.Mount) bool { return m.Type == "cgroup" || m.Type == "cgroup2" }
 
-// procFiles are the files of procfs over which files may be mounted (LXCFS and the like; runc has the same list).
-var procFiles = []string{
-	"/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps", "/proc/uptime", "/proc/loadavg", "/proc/slabinfo",
-	"/proc/net/dev", "/proc/sys/kernel/ns_last_pid", "/proc/sys/crypto/fips_enabled", "/proc/pressure/cpu", "/proc/pressure/io", "/proc/pressure/memory",
-}
-
 // overProc refuses mounts inside /proc: with a forged file there, what is written to it goes elsewhere (CVE-2019-16884).
 func overProc(mt *mount) error {
-	if strings.HasPrefix(mt.dst, "/proc/") && !slices.Contains(procFiles, mt.dst) {
+	if spec.ForgesProc(mt.dst) {
 		return invalid(mt.source+"/destination", "%s: nothing may be mounted inside /proc there", mt.dst)
 	}
 	return nil

@@ -15,11 +15,16 @@ import (
 // other runtimes take both), and ".." does not lead out.
 func Destination(m *specs.Mount) string { return path.Clean("/" + m.Destination) }
 
-// belowProc are the files of procfs over which other ones may be mounted: what lxcfs and its like give a container's view of (CVE-2019-16884
-// is about all others).
-var belowProc = map[string]bool{
+// overProc are the files of procfs over which other ones may be mounted: what lxcfs and its like give a container's view of.
+var overProc = map[string]bool{
 	"cpuinfo": true, "diskstats": true, "meminfo": true, "stat": true, "swaps": true, "uptime": true, "loadavg": true, "slabinfo": true,
-	"net/dev": true, "sys/kernel/ns_last_pid": true, "sys/crypto/fips_enabled": true,
+	"net/dev": true, "sys/kernel/ns_last_pid": true, "sys/crypto/fips_enabled": true, "pressure/cpu": true, "pressure/io": true, "pressure/memory": true,
+}
+
+// ForgesProc says that something mounted at a cleaned destination would stand for a file of procfs that programs, and runtimes, trust (CVE-2019-16884).
+func ForgesProc(destination string) bool {
+	file, below := strings.CutPrefix(destination, "/proc/")
+	return below && !overProc[file]
 }
 
 func (p *problems) mounts(s *specs.Spec) {
@@ -35,7 +40,7 @@ func (p *problems) mount(here string, m *specs.Mount) {
 	case Destination(m) == "/":
 		p.bad(here+"/destination", "%q is the root, which /root/path names", m.Destination)
 	}
-	if file, ok := strings.CutPrefix(Destination(m), "/proc/"); ok && !belowProc[file] {
+	if ForgesProc(Destination(m)) {
 		p.bad(here+"/destination", "%q: a mount below /proc could forge what the container's programs read there", m.Destination)
 	}
 	o, err := ParseMountOptions(m.Options)

@@ -152,6 +152,7 @@ func TestRules(t *testing.T) {
 		{`{"mounts": [{"destination": "/a", "source": "/b", "options": ["bind", "tmpcopyup"]}]}`, `/mounts/0/options: tmpcopyup is for tmpfs`},
 		{`{"mounts": [{"destination": "/proc/self/attr", "source": "/b", "options": ["bind"]}]}`, `/mounts/0/destination: "/proc/self/attr": a mount below /proc`},
 		{`{"mounts": [{"destination": "/proc/uptime", "source": "/b", "options": ["bind"]}]}`, ``},
+		{`{"mounts": [{"destination": "/proc/pressure/io", "source": "/b", "options": ["bind"]}]}`, ``},
 
 		{`{"linux": {"devices": [{"path": "/dev/x", "type": "q"}]}}`, `/linux/devices/0/type: "q" is none of`},
 		{`{"linux": {"devices": [{"type": "c"}]}}`, `/linux/devices/0/path: is missing`},
