@@ -253,6 +253,35 @@ func TestPoststopTime(t *testing.T) {
 	}
 }
 
+// TestPoststopOfCreate: after a killed shim the hooks run that were there at the create, whatever config.json says by now.
+func TestPoststopOfCreate(t *testing.T) {
+	note := filepath.Join(t.TempDir(), "note")
+	hook := func(word string) *specs.Hooks {
+		return &specs.Hooks{Poststop: []specs.Hook{{Path: busybox, Args: []string{"sh", "-c", "cat > " + note + "." + word}}}}
+	}
+	bundle := newBundle(t, func(s *specs.Spec) {
+		s.Hooks, s.Annotations = hook("old"), map[string]string{"a": "b"}
+	})
+	c, err := Create(t.Context(), newDeps(t), request(bundle))
+	if err != nil {
+		t.Fatal(err)
+	}
+	editBundle(t, bundle, func(s *specs.Spec) { s.Hooks = hook("new") })
+	if _, err := Cleanup(t.Context(), bundle, t.Errorf); err != nil {
+		t.Error(err)
+	}
+	if err := c.Delete(t.Context()); err != nil {
+		t.Error(err)
+	}
+	data, err := os.ReadFile(note + ".old")
+	if err != nil || !strings.Contains(string(data), `"stopped"`) || !strings.Contains(string(data), `"a":"b"`) {
+		t.Errorf("the hook was told %s, %v", data, err)
+	}
+	if _, err := os.Stat(note + ".new"); err == nil {
+		t.Error("a hook ran that was not there at the create")
+	}
+}
+
 // TestHookChildren: what a hook has started ends with it when its time is over.
 func TestHookChildren(t *testing.T) {
 	second, note := 1, filepath.Join(t.TempDir(), "pid")

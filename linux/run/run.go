@@ -198,6 +198,9 @@ func Create(ctx context.Context, deps *Deps, r Request) (*Container, error) {
 		return nil, fmt.Errorf("create %s: %w", r.ID, err)
 	}
 	c := &Container{deps: deps, spec: s, keep: r, state: newState(r, s, dirs, u)}
+	if hooks := hooksOf(s.Hooks, "poststop"); len(hooks) > 0 {
+		c.state.Poststop, c.state.Annotations = hooks, s.Annotations
+	}
 	if r.Restore != nil {
 		if c.restore, err = checkRestore(r, &c.state); err != nil {
 			return nil, err

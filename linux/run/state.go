@@ -41,6 +41,9 @@ type State struct {
 	StartTime  uint64       `json:"startTime,omitempty"` // of init, field 22 of /proc/PID/stat: a pid alone can be another's by now
 	Streams    [3]string    `json:"streams,omitzero"`    // descriptors 0 to 2: "pipe:[INODE]" or a path; empty for a terminal
 	Created    time.Time    `json:"created"`
+	// Poststop are the hooks of the config.json at the create, which may have been changed since (runtime.md, "Lifecycle", 2), with what they are told.
+	Poststop    []specs.Hook      `json:"poststop,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
 	// What follows is there only in a Home of its own, for later commands in other processes.
 	UID          uint32           `json:"uid,omitempty"` // who made it
 	NoNewKeyring bool             `json:"noNewKeyring,omitempty"`
@@ -148,9 +151,7 @@ func Cleanup(ctx context.Context, bundle string, log func(format string, args ..
 	if err := s.cleanup(ctx, cg); err != nil {
 		return s.Pid, err
 	}
-	if spec, err := LoadSpec(bundle); err == nil {
-		s.poststop(context.WithoutCancel(ctx), poststopLimit, spec, log)
-	}
+	s.poststop(context.WithoutCancel(ctx), poststopLimit, &specs.Spec{Hooks: &specs.Hooks{Poststop: s.Poststop}, Annotations: s.Annotations}, log)
 	return s.Pid, nil
 }
 
