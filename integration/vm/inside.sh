@@ -4,6 +4,7 @@
 limit=$1 pattern=$2
 read -ra flags <<<"$3"
 shift 3
+modprobe loop || exit 125 # makes /dev/loop-control, as udev does elsewhere
 export GOMAXPROCS; GOMAXPROCS=$(nproc)
 top=$PWD failed=0 ran=0
 for package; do

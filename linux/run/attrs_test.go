@@ -250,16 +250,19 @@ func TestPersonality(t *testing.T) {
 
 // TestMemoryPolicy: init and further processes.
 func TestMemoryPolicy(t *testing.T) {
-	for want, m := range map[string]specs.LinuxMemoryPolicy{
-		"bind:0":                {Mode: specs.MpolBind, Nodes: "0"},
-		"bind=static:0":         {Mode: specs.MpolBind, Nodes: "0", Flags: []specs.MemoryPolicyFlagType{specs.MpolFStaticNodes}},
-		"interleave:0":          {Mode: specs.MpolInterleave, Nodes: "0"},
-		"prefer=relative:0":     {Mode: specs.MpolPreferred, Nodes: "0", Flags: []specs.MemoryPolicyFlagType{specs.MpolFRelativeNodes}},
-		"local":                 {Mode: specs.MpolLocal},
-		"prefer (many):0":       {Mode: specs.MpolPreferredMany, Nodes: "0"},
-		"weighted interleave:0": {Mode: specs.MpolWeightedInterleave, Nodes: "0"},
-		"default":               {Mode: specs.MpolDefault},
-	} {
+	policies := map[string]specs.LinuxMemoryPolicy{
+		"bind:0":            {Mode: specs.MpolBind, Nodes: "0"},
+		"bind=static:0":     {Mode: specs.MpolBind, Nodes: "0", Flags: []specs.MemoryPolicyFlagType{specs.MpolFStaticNodes}},
+		"interleave:0":      {Mode: specs.MpolInterleave, Nodes: "0"},
+		"prefer=relative:0": {Mode: specs.MpolPreferred, Nodes: "0", Flags: []specs.MemoryPolicyFlagType{specs.MpolFRelativeNodes}},
+		"local":             {Mode: specs.MpolLocal},
+		"prefer (many):0":   {Mode: specs.MpolPreferredMany, Nodes: "0"},
+		"default":           {Mode: specs.MpolDefault},
+	}
+	if _, err := os.Stat("/sys/kernel/mm/mempolicy/weighted_interleave"); err == nil { // since Linux 6.9
+		policies["weighted interleave:0"] = specs.LinuxMemoryPolicy{Mode: specs.MpolWeightedInterleave, Nodes: "0"}
+	}
+	for want, m := range policies {
 		box := sleeping(t, newDeps(t), func(s *specs.Spec) { s.Linux.MemoryPolicy = &m })
 		for _, pid := range []int{box.Init().Pid(), execSleeping(t, box, func(*specs.Process) {}).Pid()} {
 			if got := procFile(t, pid, "numa_maps"); !strings.Contains(got, " "+want+" ") {

@@ -118,7 +118,7 @@ func userns(uids, gids string) (fd int, err error) {
 	if err != nil {
 		return -1, err
 	}
-	e := &engine{id: "userns", action: "make", plan: b.Plan(), fds: map[plan.Reg]bool{}}
+	e := &engine{id: "userns", action: "make", plan: b.Plan(), deps: &Deps{}, fds: map[plan.Reg]bool{}}
 	if err := e.load(map[string]int{plan.RegSyncC: theirs}); err != nil {
 		_ = unix.Close(ours)
 		_ = unix.Close(theirs)

@@ -141,7 +141,7 @@ func mountTree(t *testing.T) string {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := unix.Mount(d, d, "", unix.MS_BIND, ""); err != nil {
+		if err := unix.Mount(t.TempDir(), d, "", unix.MS_BIND, ""); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = unix.Unmount(d, unix.MNT_DETACH) })
