@@ -1,0 +1,82 @@
+package contract
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"example.io/shim/integration/daemon"
+)
+
+// raceStarts is how many containers are made during the race: some hundred exchanges happen within one create.
+const raceStarts = 60
+
+// exchange swaps two names of a folder until stop is closed.
+func exchange(t *testing.T, dir, a, b string, stop chan struct{}) *sync.WaitGroup {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := unix.Renameat2(unix.AT_FDCWD, filepath.Join(dir, a), unix.AT_FDCWD, filepath.Join(dir, b), unix.RENAME_EXCHANGE); err != nil {
+				t.Errorf("exchange: %v", err)
+				return
+			}
+		}
+	})
+	return &wg
+}
+
+// TestAttackExchange: another container exchanges a folder of a shared volume for a link to the host while something is mounted (CVE-2021-30465) or made
+// (CVE-2024-45310) in it. A create may fail; nothing may be made or mounted outside of the container's root.
+func TestAttackExchange(t *testing.T) {
+	newest(t, func(t *testing.T, d *daemon.Daemon) {
+		for name, mount := range map[string]specs.Mount{
+			"a mount":         {Destination: "/mnt/a/there", Type: "tmpfs", Source: "tmpfs"},
+			"a missing place": {Destination: "/mnt/a/made/deep", Type: "tmpfs", Source: "tmpfs"},
+			"a missing file":  {Destination: "/mnt/a/file", Type: "bind", Source: "/etc/hostname", Options: []string{"bind"}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				host, volume := t.TempDir(), t.TempDir()
+				r := newScript(t, d, "cat /proc/self/mountinfo", func(s *specs.Spec) {
+					s.Mounts = append(s.Mounts, specs.Mount{Destination: "/mnt", Type: "bind", Source: volume, Options: []string{"rbind", "rw"}}, mount)
+				})
+				r.ok(os.MkdirAll(filepath.Join(volume, "a/there"), 0o755))
+				r.ok(os.Symlink(toHost(host), filepath.Join(volume, "b")))
+				r.start()
+				stop := make(chan struct{})
+				wg := exchange(t, volume, "a", "b", stop)
+				made := 0
+				for range raceStarts {
+					if err := r.errOf("Create", r.createRequest()); err != nil {
+						continue // it was noticed
+					}
+					made++
+					r.begin("")
+					r.wait("")
+					r.remove("")
+					out, err := os.ReadFile(filepath.Join(r.tree(), "out"))
+					r.ok(err)
+					for line := range strings.Lines(string(out)) {
+						if f := strings.Fields(line); strings.Contains(f[4], strings.TrimPrefix(host, "/")) {
+							t.Fatalf("mounted at %s", f[4])
+						}
+					}
+				}
+				close(stop)
+				wg.Wait()
+				r.shutdown()
+				t.Logf("%d of %d were made", made, raceStarts)
+				unchanged(t, host)
+			})
+		}
+	})
+}
