@@ -67,9 +67,9 @@ func (e *engine) call(s *plan.Step) (int64, string) {
 		go func() { done <- e.hook(e.ctx, e.text(s.Args[0]), int(e.im.Value(s.Args[1]))) }()
 		return errnoOf(<-done)
 	case plan.CallStartUnit:
-		return errnoOf(e.startUnit(s))
+		return errnoOf(ofSystemd(e.startUnit(s)))
 	case plan.CallSetUnit:
-		return errnoOf(e.setUnit(s))
+		return errnoOf(ofSystemd(e.setUnit(s)))
 	case plan.CallLeaveUnit:
 		e.leaveUnit()
 		return 0, ""

@@ -50,6 +50,24 @@ func onUnit(ctx context.Context, user bool, f func(*systemd.Conn) error) error {
 	return f(c)
 }
 
+// systemdError is an error of systemd's with the errno that is nearest: a step's error has its class by that.
+type systemdError struct {
+	error
+	errno unix.Errno
+}
+
+func (a systemdError) Unwrap() []error { return []error{a.error, a.errno} }
+
+func ofSystemd(err error) error {
+	for _, k := range []systemdError{{errdefs.ErrAlreadyExists, unix.EEXIST}, {errdefs.ErrInvalidArgument, unix.EINVAL}, {errdefs.ErrPermissionDenied, unix.EPERM},
+		{errdefs.ErrNotFound, unix.ESRCH}, {context.DeadlineExceeded, unix.ETIMEDOUT}} {
+		if errors.Is(err, k.error) {
+			return systemdError{err, k.errno}
+		}
+	}
+	return err
+}
+
 // startUnit starts a unit. A scope cannot be started without a process in it: a child of ours that waits is in it until leaveUnit, or our end.
 func (e *engine) startUnit(s *plan.Step) error {
 	name, user, props := e.text(s.Args[0]), e.im.Value(s.Args[1]) == 1, e.properties(s.Args[2])
