@@ -17,7 +17,9 @@ import (
 // Options are what people can choose for a checkpoint and for a restore. The zero value is CRIU's default but for what is said.
 type Options struct {
 	ImagePath string // folder of the images; a dump makes it
-	WorkPath  string // folder of the logs and statistics; empty is ImagePath
+	// Images, if not nil, is that folder for a restore, opened in another way. It is the caller's to close.
+	Images   *os.File
+	WorkPath string // folder of the logs and statistics; empty is ImagePath
 
 	LeaveRunning bool // dump: the processes go on
 	PreDump      bool // dump: memory only, and the processes go on

@@ -74,11 +74,13 @@ func (o *Options) with(log string, f func(m *rpc.CriuOpts, work string) error) (
 	if dir == "" {
 		dir = o.ImagePath
 	}
-	images, err := openDir(o.ImagePath, log == DumpLog)
-	if err != nil {
-		return fmt.Errorf("image path: %w", err)
+	images := o.Images
+	if images == nil {
+		if images, err = openDir(o.ImagePath, log == DumpLog); err != nil {
+			return fmt.Errorf("image path: %w", err)
+		}
+		defer func() { err = errors.Join(err, images.Close()) }()
 	}
-	defer func() { err = errors.Join(err, images.Close()) }()
 	work, err := openDir(dir, true)
 	if err != nil {
 		return fmt.Errorf("work path: %w", err)

@@ -361,7 +361,7 @@ func TestCriuParent(t *testing.T) {
 	needCriu(t)
 	bundle := newBundle(t, func(s *specs.Spec) {
 		counter(s)
-		s.Process.Args[2] = "x=$(busybox head -c 4000000 /dev/zero | busybox tr '\\\\0' a); " + s.Process.Args[2]
+		s.Process.Args[2] = "x=$(busybox head -c 4000000 /dev/zero | busybox tr '\\0' a); " + s.Process.Args[2]
 	})
 	deps := newDeps(t)
 	dir := t.TempDir()

@@ -14,6 +14,7 @@ import (
 
 	"example.io/shim/linux/abi"
 	"example.io/shim/linux/children"
+	"example.io/shim/linux/criu"
 	"example.io/shim/linux/plan"
 )
 
@@ -21,6 +22,7 @@ import (
 const (
 	envKillAt     = "RUN_TEST_KILL_AT"
 	envKillBundle = "RUN_TEST_KILL_BUNDLE"
+	envKillImages = "RUN_TEST_KILL_IMAGES" // of a checkpoint, if it restores one
 )
 
 // notReached is the exit code of a shim whose step was jumped over.
@@ -47,13 +49,20 @@ func playShim(at, bundle string) {
 	i, err := strconv.Atoi(at)
 	deps := newDeps(&testing.T{})
 	deps.Fault = func(p *plan.Plan) *plan.Plan {
+		if i < 0 { // something else kills us
+			return p
+		}
 		q := p.WithFault(i, 0)
 		s := &q.Steps[i]
 		*s = plan.Step{Actor: s.Actor, Phase: s.Phase, Label: s.Label, Sys: abi.SysKill,
 			Args: []plan.Arg{plan.V(uint64(os.Getpid())), plan.V(uint64(unix.SIGKILL))}}
 		return q
 	}
-	c, err2 := Create(context.Background(), deps, request(bundle))
+	r := request(bundle)
+	if images := os.Getenv(envKillImages); images != "" {
+		r.Restore = &criu.Options{ImagePath: images}
+	}
+	c, err2 := Create(context.Background(), deps, r)
 	if err == nil && err2 == nil {
 		err2 = c.Start(context.Background())
 	}

@@ -18,6 +18,7 @@ import (
 	"example.io/shim/linux/compile"
 	"example.io/shim/linux/criu"
 	"example.io/shim/linux/plan"
+	"example.io/shim/linux/spec"
 )
 
 // restoring is what a container has that is to be restored, until its start.
@@ -237,7 +238,14 @@ func (c *Container) restoreRequest(ctx context.Context, e *engine) (*criu.Restor
 		}
 	}
 	var err error
+	if r.Images, err = c.mappedImages(); err != nil {
+		return nil, nil, err
+	}
+	if r.Images != nil {
+		opened = append(opened, r.Images)
+	}
 	if r.External, err = c.restoreMounts(); err != nil {
+		closeFiles()
 		return nil, nil, err
 	}
 	for i, ns := range c.spec.Linux.Namespaces {
@@ -270,6 +278,38 @@ func (c *Container) restoreRequest(ctx context.Context, e *engine) (*criu.Restor
 	r.Namespaces = func(init *children.Child) error { return c.hooks(ctx, init, "prestart", "createRuntime") }
 	r.Restored = func(*children.Child) error { return e.run(ctx) }
 	return r, closeFiles, nil
+}
+
+// mappedImages opens the images for a container with a user namespace of its own, whose processes read some of them when they are in it: the
+// owner is then its root. nil: they are read as they are.
+func (c *Container) mappedImages() (*os.File, error) {
+	if p, ok := spec.Namespace(c.spec, specs.UserNamespace); !ok || p != "" {
+		return nil, nil
+	}
+	dir := c.restore.opts.ImagePath
+	ns, err := userns(string(spec.IDMap(c.spec.Linux.UIDMappings)), string(spec.IDMap(c.spec.Linux.GIDMappings)))
+	if err != nil {
+		return nil, fmt.Errorf("map the ids of %s: %w", dir, err)
+	}
+	defer func() { _ = unix.Close(ns) }()
+	tree, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("copy the mount of %s: %w", dir, err)
+	}
+	defer func() { _ = unix.Close(tree) }()
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns)}
+	err = unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &attr)
+	if errors.Is(err, unix.EINVAL) { // a file system without maps: the images may be there for everybody
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("map the ids of %s: %w", dir, err)
+	}
+	fd, err := unix.Openat(tree, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	return os.NewFile(uintptr(fd), dir), nil
 }
 
 // joinKinds are CRIU's words for the namespaces that it joins by a path (criu(8), --join-ns).

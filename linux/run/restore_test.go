@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"example.io/shim/linux/compile"
 	"example.io/shim/linux/criu"
@@ -67,5 +68,32 @@ func TestRestoreFaults(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("after step %d %q", i, p.Steps[i].Label)
 		}
+	}
+}
+
+// TestMappedImages: the images of a container with a user namespace belong to its root; where a file system takes no maps they are as they are.
+func TestMappedImages(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "x.img"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	maps := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
+	c := &Container{restore: &restoring{opts: criu.Options{ImagePath: dir}}, spec: &specs.Spec{Linux: &specs.Linux{UIDMappings: maps, GIDMappings: maps}}}
+	if f, err := c.mappedImages(); f != nil || err != nil {
+		t.Errorf("without a user namespace: %v, %v", f, err)
+	}
+	c.spec.Linux.Namespaces = []specs.LinuxNamespace{{Type: specs.UserNamespace}}
+	f, err := c.mappedImages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f == nil {
+		t.Logf("%s takes no maps", dir)
+		return
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstatat(int(f.Fd()), "x.img", &st, 0); err != nil || st.Uid != 100000 || st.Gid != 100000 {
+		t.Errorf("owner %d:%d, %v", st.Uid, st.Gid, err)
 	}
 }
