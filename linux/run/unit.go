@@ -141,7 +141,7 @@ func newHolder() (*holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &holder{e: &engine{id: "holder", action: "make", plan: b.Plan(), fds: map[plan.Reg]bool{}}, ours: ours}
+	h := &holder{e: &engine{id: "holder", action: "make", plan: b.Plan(), deps: &Deps{}, fds: map[plan.Reg]bool{}}, ours: ours}
 	if err := h.e.load(map[string]int{plan.RegSyncC: theirs}); err != nil {
 		_ = unix.Close(ours)
 		_ = unix.Close(theirs)
