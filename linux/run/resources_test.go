@@ -18,16 +18,20 @@ import (
 	"example.io/shim/linux/facts"
 )
 
-// moreControllers mounts, until the test ends, the controllers that this machine has and nobody has mounted.
+// moreControllers mounts, until the test ends, the controllers of these that nobody has mounted.
 func moreControllers(t *testing.T, deps *Deps, names ...string) {
 	t.Helper()
-	dir := mountHierarchy(t, strings.Join(names, ","))
 	f := &deps.Facts.Cgroup
-	f.Hierarchies = append(slices.Clone(f.Hierarchies), facts.Hierarchy{Controllers: names, Mount: dir, Root: "/", Own: "/"})
+	f.Hierarchies = slices.Clone(f.Hierarchies)
+	for _, name := range names {
+		if !slices.ContainsFunc(f.Hierarchies, func(h facts.Hierarchy) bool { return slices.Contains(h.Controllers, name) }) {
+			f.Hierarchies = append(f.Hierarchies, facts.Hierarchy{Controllers: []string{name}, Mount: mountHierarchy(t, name), Root: "/", Own: "/"})
+		}
+	}
 }
 
-// blockDevice makes a block device that is scheduled by bfq, until the test ends, and returns its number.
-func blockDevice(t *testing.T) (major, minor int64) {
+// blockDevice makes a block device until the test ends, and returns its number, and whether it is scheduled by bfq.
+func blockDevice(t *testing.T) (major, minor int64, bfq bool) {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "disk"))
 	if err != nil {
@@ -42,14 +46,12 @@ func blockDevice(t *testing.T) (major, minor int64) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Close(dev) })
-	if err := os.WriteFile("/sys/block/"+filepath.Base(name)+"/queue/scheduler", []byte("bfq"), 0); err != nil {
-		t.Fatal(err)
-	}
+	bfq = os.WriteFile("/sys/block/"+filepath.Base(name)+"/queue/scheduler", []byte("bfq"), 0) == nil
 	var st unix.Stat_t
 	if err := unix.Fstat(dev, &st); err != nil {
 		t.Fatal(err)
 	}
-	return int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
+	return int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev)), bfq
 }
 
 // TestResourcesV1 sets every resource that cgroup v1 has, and reads the kernel's files.
@@ -61,8 +63,8 @@ func TestResourcesV1(t *testing.T) {
 	if deps.Facts.Cgroup.Version != 1 {
 		return // the files of v2 are package cgroup's to test
 	}
-	moreControllers(t, deps, "net_cls", "net_prio", "hugetlb") // in the order in which the kernel names them
-	major, minor := blockDevice(t)
+	moreControllers(t, deps, "net_cls", "net_prio", "hugetlb")
+	major, minor, bfq := blockDevice(t)
 	disk := specs.LinuxBlockIODevice{Major: major, Minor: minor}
 	rate := func(n uint64) []specs.LinuxThrottleDevice {
 		return []specs.LinuxThrottleDevice{{LinuxBlockIODevice: disk, Rate: n}}
@@ -72,23 +74,44 @@ func TestResourcesV1(t *testing.T) {
 		s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: new(int64(64 << 20)), Swap: new(int64(96 << 20)), Reservation: new(int64(32 << 20)), KernelTCP: new(int64(8 << 20)),
 			Swappiness: new(uint64(17)), DisableOOMKiller: &yes, UseHierarchy: &yes, CheckBeforeUpdate: &yes}
 		s.Linux.Resources.CPU = &specs.LinuxCPU{Shares: new(uint64(512)), Period: new(uint64(50000)), Quota: new(int64(20000)), Burst: new(uint64(5000)), Cpus: "0", Mems: "0"}
-		s.Linux.Resources.BlockIO = &specs.LinuxBlockIO{Weight: new(uint16(300)), ThrottleReadBpsDevice: rate(1 << 20), ThrottleWriteBpsDevice: rate(2 << 20), ThrottleReadIOPSDevice: rate(100),
+		s.Linux.Resources.BlockIO = &specs.LinuxBlockIO{ThrottleReadBpsDevice: rate(1 << 20), ThrottleWriteBpsDevice: rate(2 << 20), ThrottleReadIOPSDevice: rate(100),
 			ThrottleWriteIOPSDevice: rate(200)}
-		s.Linux.Resources.BlockIO.WeightDevice = []specs.LinuxWeightDevice{{LinuxBlockIODevice: disk, Weight: new(uint16(400))}}
 		s.Linux.Resources.HugepageLimits = []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 4 << 20}}
 		s.Linux.Resources.Network = &specs.LinuxNetwork{ClassID: new(uint32(0x100001)), Priorities: []specs.LinuxInterfacePriority{{Name: "lo", Priority: 7}}}
 		s.Linux.Resources.Pids = &specs.LinuxPids{Limit: new(int64(33))}
 	})
+	t.Run("weights", func(t *testing.T) { ioWeights(t, deps, disk, bfq) })
 	throttle := fmt.Sprintf("%d:%d ", major, minor)
 	for file, want := range map[string]string{
 		"memory/memory.limit_in_bytes": "67108864", "memory/memory.memsw.limit_in_bytes": "100663296", "memory/memory.soft_limit_in_bytes": "33554432",
 		"memory/memory.kmem.tcp.limit_in_bytes": "8388608", "memory/memory.swappiness": "17", "memory/memory.use_hierarchy": "1", "memory/memory.oom_control": "oom_kill_disable 1",
 		"cpu/cpu.shares": "512", "cpu/cpu.cfs_period_us": "50000", "cpu/cpu.cfs_quota_us": "20000", "cpu/cpu.cfs_burst_us": "5000", "cpuset/cpuset.cpus": "0", "cpuset/cpuset.mems": "0",
-		"blkio/blkio.bfq.weight": "300", "blkio/blkio.bfq.weight_device": throttle + "400", "blkio/blkio.throttle.read_bps_device": throttle + "1048576",
+		"blkio/blkio.throttle.read_bps_device":  throttle + "1048576",
 		"blkio/blkio.throttle.write_bps_device": throttle + "2097152", "blkio/blkio.throttle.read_iops_device": throttle + "100", "blkio/blkio.throttle.write_iops_device": throttle + "200",
 		"hugetlb/hugetlb.2MB.limit_in_bytes": "4194304", "hugetlb/hugetlb.2MB.rsvd.limit_in_bytes": "4194304", "net_cls/net_cls.classid": "1048577", "net_prio/net_prio.ifpriomap": "lo 7",
 		"pids/pids.max": "33",
 	} {
+		if got := cgroupFile(t, box, file); !strings.Contains("\n"+got, "\n"+want+"\n") {
+			t.Errorf("%s is %q, want %s", file, got, want)
+		}
+	}
+}
+
+// ioWeights gives a container and a device of it weights.
+func ioWeights(t *testing.T, deps *Deps, disk specs.LinuxBlockIODevice, bfq bool) {
+	t.Helper()
+	weigh := func(s *specs.Spec) {
+		s.Linux.Resources.BlockIO = &specs.LinuxBlockIO{Weight: new(uint16(300))}
+		s.Linux.Resources.BlockIO.WeightDevice = []specs.LinuxWeightDevice{{LinuxBlockIODevice: disk, Weight: new(uint16(400))}}
+	}
+	if !bfq { // this kernel has no scheduler with weights
+		if _, err := Create(t.Context(), deps, request(newBundle(t, weigh))); err == nil || !strings.Contains(err.Error(), "(/linux/resources/blockIO/weight)") {
+			t.Errorf("weights without bfq: %v", err)
+		}
+		return
+	}
+	box := sleeping(t, deps, weigh)
+	for file, want := range map[string]string{"blkio/blkio.bfq.weight": "300", "blkio/blkio.bfq.weight_device": fmt.Sprintf("%d:%d 400", disk.Major, disk.Minor)} {
 		if got := cgroupFile(t, box, file); !strings.Contains("\n"+got, "\n"+want+"\n") {
 			t.Errorf("%s is %q, want %s", file, got, want)
 		}
@@ -156,6 +179,8 @@ func TestResourcesRefused(t *testing.T) {
 	if isUnified(deps) {
 		absent = "/linux/resources/network/classID: cgroup v2 has no such limit"
 	}
+	// With the controller it is the kernel that does not know the device.
+	rdma := slices.ContainsFunc(deps.Facts.Cgroup.Hierarchies, func(h facts.Hierarchy) bool { return slices.Contains(h.Controllers, "rdma") })
 	for want, edit := range map[string]func(*specs.LinuxResources){
 		"/linux/resources/memory/kernel: cannot be carried out": func(r *specs.LinuxResources) { r.Memory = &specs.LinuxMemory{Kernel: new(int64(1 << 20))} }, //nolint:staticcheck // deprecated
 		"/linux/resources/blockIO/leafWeight: cannot be carried out": func(r *specs.LinuxResources) {
@@ -175,7 +200,7 @@ func TestResourcesRefused(t *testing.T) {
 	} {
 		bundle := newBundle(t, func(s *specs.Spec) { edit(s.Linux.Resources) })
 		before := takeTrace(t, bundle)
-		if _, err := Create(t.Context(), deps, request(bundle)); !errors.Is(err, errdefs.ErrNotImplemented) || !strings.Contains(err.Error(), want) {
+		if _, err := Create(t.Context(), deps, request(bundle)); err == nil || !strings.Contains(err.Error(), want) || !rdma && !errors.Is(err, errdefs.ErrNotImplemented) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 		noTrace(t, before, bundle)
@@ -186,6 +211,9 @@ func TestResourcesRefused(t *testing.T) {
 func TestCgroupsPath(t *testing.T) {
 	deps := newDeps(t)
 	own := deps.Facts.Cgroup.Hierarchies[0].Own
+	if deps.Facts.Cgroup.Version == 2 { // beside: a cgroup with processes has no children with controllers
+		own = filepath.Dir(own)
+	}
 	name := fmt.Sprintf("shim-run-test/%d-path", os.Getpid())
 	if isUnified(deps) && own != "/" {
 		own = filepath.Dir(own) // a cgroup with processes has no cgroups with controllers in it
