@@ -1,0 +1,42 @@
+package run
+
+import (
+	"runtime"
+	"testing"
+
+	"example.io/shim/linux/child"
+	"example.io/shim/linux/plan"
+)
+
+// allocations is what making the image of containerd's usual configuration may allocate: reading, checking, compiling, verifying, lowering. A number that
+// does not drift with the machine's load; who raises it says why in the commit.
+const allocations = 10400
+
+func TestAllocations(t *testing.T) {
+	bundle, deps := newBundle(t, nil), newDeps(t)
+	got := testing.AllocsPerRun(5, func() {
+		s, err := LoadSpec(bundle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := Compile(request(bundle), s, deps.Facts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := plan.Verify(p); err != nil {
+			t.Fatal(err)
+		}
+		arena, err := child.NewArena(plan.Size(p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer arena.Free()
+		if _, err := plan.Lower(p, runtime.GOARCH, arena.Base()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if got > allocations {
+		t.Errorf("%.0f allocations, %d are allowed", got, allocations)
+	}
+	t.Logf("%.0f allocations", got)
+}
