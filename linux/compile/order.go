@@ -70,6 +70,9 @@ type compiler struct {
 	ready   []bpf.Insn // see ExecInput.Filter
 }
 
+// usualSteps is somewhat more than a plan of containerd's usual configuration has on cgroup v1, which has more than v2.
+const usualSteps = 680
+
 // Create compiles the plan of a new container. The parent's steps make what is on the host and open what the child needs; the child is
 // cloned into new namespaces; makes every mount as a detached object while the host's tree is still there (a user namespace may mount
 // procfs only then); enters the root; and only then attaches, so that nothing of the host is in reach when the image's files are first
@@ -82,6 +85,7 @@ func Create(in CreateInput) (*plan.Plan, error) {
 	proc := *in.Spec.Process
 	proc.Terminal = in.Terminal
 	c := &compiler{b: plan.NewBuilder("create " + in.ID), in: in, spec: in.Spec, proc: &proc, dirs: dirs, unit: u, create: true}
+	c.b.Grow(usualSteps)
 	c.registers()
 	for _, topic := range []func() error{
 		c.findNamespaces,

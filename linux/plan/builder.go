@@ -2,6 +2,8 @@ package plan
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 
 	"example.io/shim/linux/abi"
 )
@@ -30,6 +32,9 @@ func NewBuilder(name string) *Builder {
 	return &Builder{p: Plan{Name: name, Regs: make([]string, 1), Data: make([]Item, 1)}, strings: map[string]Ref{}}
 }
 
+// Grow makes room for n steps: a plan of hundreds is not copied each time that it doubles.
+func (b *Builder) Grow(n int) { b.p.Steps = slices.Grow(b.p.Steps, n) }
+
 // In sets the actor and phase of the steps that follow.
 func (b *Builder) In(a Actor, ph Phase) { b.actor, b.phase = a, ph }
 
@@ -43,7 +48,11 @@ func (b *Builder) Reg(name string) Reg {
 }
 
 // Temp makes a new register whose name begins with prefix.
-func (b *Builder) Temp(prefix string) Reg { return b.Reg(fmt.Sprintf("%s.%d", prefix, len(b.p.Regs))) }
+func (b *Builder) Temp(prefix string) Reg {
+	r := len(b.p.Regs)
+	b.p.Regs = append(b.p.Regs, prefix+"."+strconv.Itoa(r)) // its number makes it the only one of that name: nobody has to look
+	return Reg(r)
+}
 
 // Str returns an argument that is the address of s, NUL-terminated. s must not hold a NUL (spec.Validate sees to it).
 func (b *Builder) Str(s string) Arg {

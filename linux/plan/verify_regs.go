@@ -44,28 +44,43 @@ type flow struct {
 	in    []regSet // what is set before each step on every way to it; nil: no way leads to it
 	born  regSet   // what is set when the child begins
 	sent  [2][]regSet
-	stale bool // sent or born has grown: another pass is needed
+	stale bool     // sent or born has grown: another pass is needed
+	rows  []uint64 // the memory of in: a plan has hundreds of steps, and each start of a container verifies two
+	// out and failed are the sets behind the step that is looked at.
+	out, failed regSet
+}
+
+func (v *verifier) newFlow() *flow {
+	n := len(v.p.Regs)
+	born := newRegSet(n)
+	return &flow{v: v, born: born, in: make([]regSet, len(v.p.Steps)), rows: make([]uint64, len(v.p.Steps)*len(born)), out: newRegSet(n), failed: newRegSet(n)}
+}
+
+// enter notes what is set before step n, to which no other way was known.
+func (f *flow) enter(n int, set regSet) {
+	f.in[n] = regSet(f.rows[n*len(set) : (n+1)*len(set)])
+	copy(f.in[n], set)
 }
 
 // registers checks that what is read was set.
 func (v *verifier) registers() {
-	f := &flow{v: v, born: newRegSet(len(v.p.Regs))}
+	f := v.newFlow()
 	if v.clone < 0 {
 		f.born = f.start()
 	}
 	// What one actor has set reaches the other through messages, which only ever add: a pass for each message at most.
 	for range len(v.p.Steps) + 2 {
 		f.stale = false
-		f.in = make([]regSet, len(v.p.Steps))
+		clear(f.in)
 		f.pass(Parent, f.start(), false)
-		f.pass(Child, slices.Clone(f.born), false)
+		f.pass(Child, f.born, false)
 		if !f.stale {
 			break
 		}
 	}
-	f.in = make([]regSet, len(v.p.Steps))
+	clear(f.in)
 	f.pass(Parent, f.start(), true)
-	f.pass(Child, slices.Clone(f.born), true)
+	f.pass(Child, f.born, true)
 }
 
 func (f *flow) start() regSet {
@@ -84,7 +99,7 @@ func (f *flow) pass(a Actor, begin regSet, report bool) {
 	if len(list) == 0 {
 		return
 	}
-	f.in[list[0]] = begin
+	f.enter(list[0], begin)
 	reads, writes := 0, 0
 	for _, i := range list {
 		s := &f.v.p.Steps[i]
@@ -98,7 +113,8 @@ func (f *flow) pass(a Actor, begin regSet, report bool) {
 			if w {
 				f.send(a, writes, out)
 			}
-			failed := slices.Clone(out)
+			failed := f.failed
+			copy(failed, out)
 			if s.FD {
 				failed.remove(s.Save) // what is saved then is -errno, and no descriptor
 			}
@@ -135,9 +151,10 @@ func (v *verifier) message(s *Step) (sends, receives bool) {
 	return s.Sys == abi.SysWrite || s.Sys == abi.SysSendmsg, s.Sys == abi.SysRead
 }
 
-// after returns what is set behind step i.
+// after returns what is set behind step i, in f.out.
 func (f *flow) after(i int, s *Step) regSet {
-	out := slices.Clone(f.in[i])
+	out := f.out
+	copy(out, f.in[i])
 	out.add(s.Save)
 	if s.Op == OpClone {
 		old := slices.Clone(f.born)
@@ -167,7 +184,7 @@ func (f *flow) leave(i int, s *Step, out, failed regSet) {
 		switch {
 		case n >= len(f.in):
 		case f.in[n] == nil:
-			f.in[n] = slices.Clone(set)
+			f.enter(n, set)
 		default:
 			f.in[n].intersect(set)
 		}
