@@ -28,6 +28,10 @@ var daemons []*daemon.Daemon
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if err := beWithout(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	if err := trace.Own(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -54,7 +54,7 @@ func Probe() (facts.Facts, error) {
 // CLONE_CLEAR_SIGHAND, openat2 and pidfd_getfd are older.
 func probeCalls() error {
 	for name, nr := range map[string]uintptr{
-		"clone3": unix.SYS_CLONE3, "openat2": unix.SYS_OPENAT2, "pidfd_getfd": unix.SYS_PIDFD_GETFD, "close_range": unix.SYS_CLOSE_RANGE,
+		"clone3": unix.SYS_CLONE3, "openat2": unix.SYS_OPENAT2, "pidfd_getfd": unix.SYS_PIDFD_GETFD, "pidfd_send_signal": unix.SYS_PIDFD_SEND_SIGNAL, "close_range": unix.SYS_CLOSE_RANGE,
 		"mount_setattr": unix.SYS_MOUNT_SETATTR, "faccessat2": unix.SYS_FACCESSAT2, "fsopen": unix.SYS_FSOPEN,
 	} {
 		bad := ^uintptr(0)

@@ -261,7 +261,7 @@ func without(t *testing.T, nr uint32, f func() error) error {
 func TestOldKernels(t *testing.T) {
 	probe := func() error { _, err := Probe(); return err }
 	for name, nr := range map[string]uint32{
-		"clone3": unix.SYS_CLONE3, "openat2": unix.SYS_OPENAT2, "pidfd_getfd": unix.SYS_PIDFD_GETFD, "close_range": unix.SYS_CLOSE_RANGE,
+		"clone3": unix.SYS_CLONE3, "openat2": unix.SYS_OPENAT2, "pidfd_getfd": unix.SYS_PIDFD_GETFD, "pidfd_send_signal": unix.SYS_PIDFD_SEND_SIGNAL, "close_range": unix.SYS_CLOSE_RANGE,
 		"mount_setattr": unix.SYS_MOUNT_SETATTR, "faccessat2": unix.SYS_FACCESSAT2, "fsopen": unix.SYS_FSOPEN,
 	} {
 		if err := without(t, nr, probe); !errdefs.IsNotImplemented(err) || !strings.Contains(err.Error(), "this kernel has no "+name+":") {
