@@ -29,7 +29,8 @@ func commands() []*command {
 	return []*command{
 		&createCommand, &startCommand, &runCommand, &execCommand, &killCommand, &deleteCommand,
 		&listCommand, &stateCommand, &psCommand, &eventsCommand, &pauseCommand, &resumeCommand, &updateCommand,
-		&specCommand, &featuresCommand, &explainCommand,
+		&checkpointCommand, &restoreCommand,
+		&specCommand, &featuresCommand, &explainCommand, &manCommand, &completionCommand,
 	}
 }
 
@@ -53,7 +54,7 @@ func (c *command) flags(a *app) (*pflag.FlagSet, func([]string) error) {
 }
 
 func (a *app) find(name string) *command {
-	for _, c := range commands() {
+	for _, c := range a.commands {
 		if c.name == name {
 			return c
 		}
@@ -102,7 +103,7 @@ func (c *command) wanted() string {
 func (a *app) usage(fs *pflag.FlagSet) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "NAME:\n   %s - Open Container Initiative runtime\n\nUSAGE:\n   %s [global options] command [options] [arguments]\n\nCOMMANDS:\n", a.prog, a.prog)
-	for _, c := range commands() {
+	for _, c := range a.commands {
 		fmt.Fprintf(&b, "   %-11s %s\n", c.name, c.short)
 	}
 	fmt.Fprintf(&b, "   %-11s %s\n\nGLOBAL OPTIONS:\n%s", "help", "print help, about a command too", fs.FlagUsages())

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
+	"strings"
 
 	"github.com/containerd/errdefs"
 
@@ -14,11 +14,18 @@ import (
 	"example.io/shim/linux/run"
 )
 
-// idForm is what a container may be called: it is a file's name.
-var idForm = regexp.MustCompile(`^[\w+.-]+$`)
+// isID says whether a container may be called that: it is a file's name.
+func isID(id string) bool {
+	for _, c := range []byte(id) {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && strings.IndexByte("_+.-", c) < 0 {
+			return false
+		}
+	}
+	return id != "" && id != "." && id != ".."
+}
 
 func (a *app) home(id string) (string, error) {
-	if !idForm.MatchString(id) || id == "." || id == ".." {
+	if !isID(id) {
 		return "", fmt.Errorf("invalid container ID format: %q", id)
 	}
 	return filepath.Join(a.root, id), nil

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"example.io/shim/linux/abi"
+	"example.io/shim/linux/criu"
 	"example.io/shim/linux/plan"
 	"example.io/shim/linux/run"
 )
@@ -24,6 +25,7 @@ type launchOptions struct {
 	noPivot, noNewKeyring                       bool
 	preserveFDs                                 int
 	detach                                      bool
+	restore                                     *criu.Options // a checkpoint, nil for a new container
 }
 
 func launchFlags(fs *pflag.FlagSet) *launchOptions {
@@ -75,11 +77,14 @@ func (a *app) launch(ctx context.Context, id string, o *launchOptions, gate bool
 	}
 	c, err := run.Create(ctx, deps, run.Request{
 		ID: id, Bundle: bundle, Home: home, Config: config, Spec: s, Gate: gate, Terminal: s.Process.Terminal,
-		NoPivot: o.noPivot, NoNewKeyring: o.noNewKeyring, SystemdCgroup: a.systemdCgroup, PreserveFDs: preserve, NoCgroup: alone,
+		NoPivot: o.noPivot, NoNewKeyring: o.noNewKeyring, SystemdCgroup: a.systemdCgroup, PreserveFDs: preserve, NoCgroup: alone, Restore: o.restore,
 		Stdio: func() ([3]*os.File, error) { return [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, nil },
 	})
 	if err != nil {
 		return nil, err
+	}
+	if o.restore != nil {
+		return &launched{c, s}, nil
 	}
 	if err := handOut(c.Init(), o.consoleSocket, o.pidfdSocket, o.pidFile); err != nil {
 		return nil, errors.Join(err, c.Delete(ctx))

@@ -30,9 +30,10 @@ func init() { goruntime.LockOSThread() }
 
 // app is one invocation.
 type app struct {
-	prog   string // as it was called: texts of a runc that is a link to us say runc
-	stdout io.Writer
-	log    logger
+	prog     string // as it was called: texts of a runc that is a link to us say runc
+	stdout   io.Writer
+	log      logger
+	commands []*command
 
 	root          string
 	rootGiven     bool
@@ -46,8 +47,12 @@ type app struct {
 	help          bool
 }
 
+func newApp(prog string, stdout io.Writer) *app {
+	return &app{prog: prog, stdout: stdout, commands: commands()}
+}
+
 func main() {
-	a := &app{prog: filepath.Base(os.Args[0]), stdout: os.Stdout}
+	a := newApp(filepath.Base(os.Args[0]), os.Stdout)
 	err := a.run(os.Args[1:])
 	if err == nil {
 		return

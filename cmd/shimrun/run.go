@@ -18,11 +18,11 @@ var runCommand = command{
 		fs.BoolVarP(&o.detach, "detach", "d", false, "do not wait: leave the container running")
 		keep := fs.Bool("keep", false, "leave the state of the container when it has ended")
 		noSubreaper := fs.Bool("no-subreaper", false, "do not become the parent of orphaned processes of the container")
-		return func(args []string) error { return a.runContainer(args[0], o, *keep, *noSubreaper) }
+		return func(args []string) error { return a.runContainer("run", args[0], o, *keep, *noSubreaper) }
 	},
 }
 
-func (a *app) runContainer(id string, o *launchOptions, keep, noSubreaper bool) error {
+func (a *app) runContainer(what, id string, o *launchOptions, keep, noSubreaper bool) error {
 	ctx := context.Background()
 	if !o.detach && !noSubreaper {
 		if err := children.Subreaper(); err != nil {
@@ -33,21 +33,17 @@ func (a *app) runContainer(id string, o *launchOptions, keep, noSubreaper bool) 
 	defer signals.stop()
 	l, err := a.launch(ctx, id, o, false)
 	if err != nil {
-		return startFailure("run", err)
+		return startFailure(what, err)
 	}
-	p := l.c.Init()
-	t, err := a.attach(p, l.spec.Process, !o.detach)
-	if err == nil {
-		defer t.close()
-		err = l.c.Start(ctx)
-	}
+	t, err := a.startLaunched(ctx, l, o)
 	if err != nil {
-		return startFailure("run", errors.Join(err, l.c.Delete(ctx)))
+		return startFailure(what, errors.Join(err, l.c.Delete(ctx)))
 	}
 	if o.detach {
 		return nil
 	}
-	status := signals.forward(p, t)
+	defer t.close()
+	status := signals.forward(l.c.Init(), t)
 	t.drain()
 	t.close()
 	if !keep {
@@ -59,4 +55,26 @@ func (a *app) runContainer(id string, o *launchOptions, keep, noSubreaper bool) 
 		return exitCode(status)
 	}
 	return nil
+}
+
+// startLaunched starts the container with its terminal attached. A restored one has its process only then.
+func (a *app) startLaunched(ctx context.Context, l *launched, o *launchOptions) (*terminal, error) {
+	if o.restore != nil {
+		if err := l.c.Start(ctx); err != nil {
+			return nil, err
+		}
+		if err := handOut(l.c.Init(), o.consoleSocket, o.pidfdSocket, o.pidFile); err != nil {
+			return nil, err
+		}
+		return a.attach(l.c.Init(), l.spec.Process, !o.detach)
+	}
+	t, err := a.attach(l.c.Init(), l.spec.Process, !o.detach)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.c.Start(ctx); err != nil {
+		t.close()
+		return nil, err
+	}
+	return t, nil
 }

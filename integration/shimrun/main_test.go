@@ -1,0 +1,28 @@
+// Package shimrun tests the command line as its users have it: the built binary, from a shell, as root and as a plain user.
+package shimrun
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+var (
+	root    string // of the repository
+	program string
+)
+
+func TestMain(m *testing.M) {
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	root, program = dir, filepath.Join(dir, "bin", "shimrun")
+	if _, err := os.Stat(program); err != nil {
+		fmt.Fprintln(os.Stderr, "make build first:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
