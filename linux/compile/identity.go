@@ -119,14 +119,16 @@ func (c *compiler) ids() {
 func (c *compiler) capabilities() {
 	caps := c.wantedCaps()
 	have, _ := c.have()
-	label, held := "set the capabilities", uint64(0)
+	label, warning, held := "set the capabilities", "", uint64(0)
 	if c.holdsAdmin() {
 		label, held = label+" and keep CAP_SYS_ADMIN until the filter is loaded", 1<<capSysAdmin
 	}
 	if out := missing(spec.CapMask(caps.Permitted)|spec.CapMask(caps.Inheritable), have); out != "" {
 		label += ", without " + out + ", which the runtime does not have"
+		warning = out + " cannot be given: the runtime does not have it" // config.md, "capabilities"
 	}
 	c.capset(label, held)
+	c.b.Last().Warning = warning
 	c.prctl("have no ambient capabilities", "/process/capabilities/ambient", "PR_CAP_AMBIENT", abi.PR_CAP_AMBIENT, abi.PR_CAP_AMBIENT_CLEAR_ALL, "PR_CAP_AMBIENT_CLEAR_ALL")
 	ambient := spec.AmbientMask(caps) & have
 	for n := range 64 {

@@ -143,6 +143,8 @@ type Step struct {
 	// Command is the command as the user wrote it, on the steps that look it up or execute it: their errors carry the words from
 	// which clients derive 126 and 127 (see StepError).
 	Command string
+	// Warning says what the step leaves out of what was asked for, where the specification wants a warning and no error. Package run logs it.
+	Warning string
 	// Fault, when not 0, makes the step fail with it instead of being carried out.
 	Fault abi.Errno
 }

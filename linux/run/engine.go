@@ -67,7 +67,17 @@ func newEngine(id, action string, p *plan.Plan, deps *Deps, inputs map[string]in
 	if err := e.load(inputs); err != nil {
 		return fail(err)
 	}
+	e.warn()
 	return e, nil
+}
+
+// warn logs what the plan leaves out.
+func (e *engine) warn() {
+	for i := range e.plan.Steps {
+		if s := &e.plan.Steps[i]; s.Warning != "" && e.deps.Log != nil {
+			e.deps.Log("%s %s: %s (%s)", e.action, e.id, s.Warning, s.Source)
+		}
+	}
 }
 
 // load lowers the plan into a new arena and puts the inputs into their registers.

@@ -94,6 +94,24 @@ func TestCapabilities(t *testing.T) {
 	check("started", "CapInh 21, CapPrm 20, CapEff 20, CapBnd 4e1, CapAmb 20")
 }
 
+// TestCapabilitiesMissing: what the runtime itself does not have is left out, and the log says so.
+func TestCapabilitiesMissing(t *testing.T) {
+	deps := newDeps(t)
+	var logged []string
+	deps.Log = func(format string, args ...any) { logged = append(logged, fmt.Sprintf(format, args...)) }
+	deps.Facts.Caps &^= 1 << unix.CAP_KILL
+	box := sleeping(t, deps, func(s *specs.Spec) {
+		some := []string{"CAP_CHOWN", "CAP_KILL"}
+		s.Process.Capabilities = &specs.LinuxCapabilities{Bounding: some[:1], Permitted: some, Effective: some}
+	})
+	if got := procFile(t, box.Init().Pid(), "status"); !strings.Contains(got, "CapPrm:\t0000000000000001\n") {
+		t.Errorf("status\n%s", got)
+	}
+	if len(logged) != 1 || !strings.Contains(logged[0], ": CAP_KILL cannot be given: the runtime does not have it (/process/capabilities)") {
+		t.Errorf("logged %q", logged)
+	}
+}
+
 // TestRlimits sets every limit there is, to half of what the test itself has.
 func TestRlimits(t *testing.T) {
 	var list []specs.POSIXRlimit
