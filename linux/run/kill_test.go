@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 const (
 	envKillAt     = "RUN_TEST_KILL_AT"
 	envKillBundle = "RUN_TEST_KILL_BUNDLE"
+	envKillExec   = "RUN_TEST_KILL_EXEC"   // the step is an exec's
 	envKillImages = "RUN_TEST_KILL_IMAGES" // of a checkpoint, if it restores one
 )
 
@@ -49,7 +51,7 @@ func playShim(at, bundle string) {
 	i, err := strconv.Atoi(at)
 	deps := newDeps(&testing.T{})
 	deps.Fault = func(p *plan.Plan) *plan.Plan {
-		if i < 0 { // something else kills us
+		if i < 0 || os.Getenv(envKillExec) != "" && !strings.HasPrefix(p.Name, "exec ") { // something else kills us, or a later plan does
 			return p
 		}
 		q := p.WithFault(i, 0)
@@ -65,6 +67,9 @@ func playShim(at, bundle string) {
 	c, err2 := Create(context.Background(), deps, r)
 	if err == nil && err2 == nil {
 		err2 = c.Start(context.Background())
+	}
+	if err == nil && err2 == nil && os.Getenv(envKillExec) != "" {
+		_, err2 = c.Exec(context.Background(), killExec)
 	}
 	if err != nil || err2 != nil {
 		time.Sleep(10 * time.Second) // the child's kill of us is on its way
@@ -102,21 +107,57 @@ func TestKilledShim(t *testing.T) {
 		if p.Steps[i].Op == plan.OpGate || p.Steps[i].Op == plan.OpClone || p.Steps[i].Actor != plan.Parent {
 			continue
 		}
-		cmd := exec.Command("/proc/self/exe")
-		cmd.Env = append(os.Environ(), envKillAt+"="+strconv.Itoa(i), envKillBundle+"="+bundle)
-		cmd.Stderr = os.Stderr
-		if err := children.StartCommand(cmd); err != nil {
-			t.Fatal(err)
-		}
-		if err := children.WaitCommand(cmd); err == nil || cmd.ProcessState.ExitCode() != -1 && cmd.ProcessState.ExitCode() != notReached {
-			t.Fatalf("step %d %q: the shim was not killed: %v", i, p.Steps[i].Label, err)
-		}
-		if _, err := Cleanup(t.Context(), bundle, t.Logf); err != nil {
-			t.Errorf("step %d %q: clean-up: %v", i, p.Steps[i].Label, err)
-		}
-		noTrace(t, before, bundle)
-		if t.Failed() {
-			t.Fatalf("after step %d %q", i, p.Steps[i].Label)
+		killedShim(t, before, bundle, i, p.Steps[i].Label)
+	}
+}
+
+// killedShim runs a shim that kills itself at a step, and cleans up.
+func killedShim(t *testing.T, before trace, bundle string, step int, label string, env ...string) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(append(os.Environ(), envKillAt+"="+strconv.Itoa(step), envKillBundle+"="+bundle), env...)
+	cmd.Stderr = os.Stderr
+	if err := children.StartCommand(cmd); err != nil {
+		t.Fatal(err)
+	}
+	if err := children.WaitCommand(cmd); err == nil || cmd.ProcessState.ExitCode() != -1 && cmd.ProcessState.ExitCode() != notReached {
+		t.Fatalf("step %d %q: the shim was not killed: %v", step, label, err)
+	}
+	if _, err := Cleanup(t.Context(), bundle, t.Logf); err != nil {
+		t.Errorf("step %d %q: clean-up: %v", step, label, err)
+	}
+	noTrace(t, before, bundle)
+	if t.Failed() {
+		t.Fatalf("after step %d %q", step, label)
+	}
+}
+
+// killExec is the exec whose shim is killed.
+var killExec = ExecRequest{ExecID: "e1", Spec: []byte(`{"args":["sleep","1000"],"cwd":"/","env":["PATH=/bin"],"user":{"uid":0,"gid":0}}`)}
+
+// TestKilledShimExec kills the shim at every one of its own steps of an exec: init and the exec go with the clean-up.
+func TestKilledShimExec(t *testing.T) {
+	bundle := newBundle(t, func(s *specs.Spec) { s.Process.Args = []string{"sleep", "1000"} })
+	deps := newDeps(t)
+	var p *plan.Plan
+	deps.Fault = func(q *plan.Plan) *plan.Plan { p = q; return q }
+	c, err := Create(t.Context(), deps, request(bundle))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Exec(t.Context(), killExec); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Delete(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := takeTrace(t, bundle)
+	for i := range p.Steps {
+		if p.Steps[i].Op != plan.OpClone && p.Steps[i].Actor == plan.Parent {
+			killedShim(t, before, bundle, i, p.Steps[i].Label, envKillExec+"=1")
 		}
 	}
 }
