@@ -177,3 +177,35 @@ func TestCriuUserns(t *testing.T) {
 	b.close(t)
 	noTrace(t, before, bundle)
 }
+
+// TestCriuExec: a process that was added is not in the checkpoint, and goes on when init does.
+func TestCriuExec(t *testing.T) {
+	needCriu(t)
+	bundle := newBundle(t, counter)
+	deps := newDeps(t)
+	images := t.TempDir()
+	before := takeTrace(t, bundle)
+	b := openBox(t, deps, request(bundle))
+	at := b.out.number(1)
+	p, err := b.Exec(t.Context(), ExecRequest{ExecID: "e", Spec: []byte(`{"args":["sleep","1000"],"cwd":"/","env":["PATH=/bin"],"user":{"uid":0,"gid":0}}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkpoint(t, b, criu.Options{ImagePath: filepath.Join(images, "1"), LeaveRunning: true}, false)
+	b.out.number(at + 3)
+	select {
+	case <-p.Done():
+		t.Error("the exec has ended")
+	default:
+	}
+	checkpoint(t, b, criu.Options{ImagePath: filepath.Join(images, "2")}, false)
+	<-p.Done() // with its pid namespace
+	last := b.ended(t)
+	b = restoreBox(t, deps, request(bundle), filepath.Join(images, "2"))
+	b.out.number(last + 1)
+	if pids, err := b.Cgroup().Pids(); err != nil || len(pids) > 2 { // the shell, and perhaps its sleep
+		t.Errorf("pids %v, %v", pids, err)
+	}
+	b.close(t)
+	noTrace(t, before, bundle)
+}
