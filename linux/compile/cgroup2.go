@@ -73,10 +73,14 @@ func (c *compiler) enable(e files.Enabling) {
 	if e.All == "" {
 		return
 	}
-	done := c.b.Label()
+	done, skip := c.b.Label(), c.b.Label()
 	refused := []abi.Errno{abi.EBUSY, abi.ENOTSUP, abi.EINVAL, abi.ENOENT}
 	s := plan.Step{Label: "give controllers to the cgroups in " + e.Dir, Source: "/linux/cgroupsPath", Path: e.File, Why: whyV2 + ", Enabling and Disabling"}
-	r := c.open(s, e.File, abi.O_WRONLY, "O_WRONLY")
+	r := c.b.Temp("fd")
+	o := s
+	o.Sys, o.Save, o.FD, o.Tolerate = abi.SysOpenat, r, true, []abi.Errno{abi.EACCES, abi.EPERM, abi.EROFS} // a plain user's cgroups are further down
+	o.Args = []plan.Arg{plan.AtCwd(), c.b.Str(e.File), plan.T(abi.O_WRONLY|abi.O_CLOEXEC, "O_WRONLY|O_CLOEXEC"), plan.V(0)}
+	c.b.OnErr(c.b.Add(o), skip)
 	write := func(text string) int {
 		t := s
 		t.Sys, t.Tolerate, t.Args = abi.SysWrite, refused, []plan.Arg{plan.R(r), c.b.Str(text), plan.V(uint64(len(text)))}
@@ -88,6 +92,7 @@ func (c *compiler) enable(e files.Enabling) {
 	}
 	c.b.Place(done)
 	c.close(r, e.File)
+	c.b.Place(skip)
 }
 
 // delegate gives the cgroup to the container's user where the container may write to it: in a cgroup namespace of its own with a cgroupfs that

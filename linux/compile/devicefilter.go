@@ -10,14 +10,15 @@ import (
 const whyDevices = whyV2 + ", Device controller"
 
 // deviceFilter attaches the device rules as a program. Others may be attached to the cgroups above and, by the container's own managers, below: all of them
-// have to allow (BPF_F_ALLOW_MULTI). It goes with the cgroup.
+// have to allow (BPF_F_ALLOW_MULTI). It goes with the cgroup. A plain user may not load one (bpf(2)), nor make a device: of the host's, file modes say which it
+// may use.
 func (c *compiler) deviceFilter() error {
 	rules, err := files.V2Devices(c.spec.Linux.Resources, "/linux/resources")
 	if err != nil {
 		return err
 	}
 	code := bpf.Devices(rules)
-	if code == nil {
+	if code == nil || c.rootless() {
 		return nil
 	}
 	s := plan.Step{Source: "/linux/resources/devices", Path: c.dirs[0].Path, Why: whyDevices}
