@@ -94,6 +94,38 @@ func TestCapabilities(t *testing.T) {
 	check("started", "CapInh 21, CapPrm 20, CapEff 20, CapBnd 4e1, CapAmb 20")
 }
 
+// TestExecProcess: a further process is what its own request says, whatever init is.
+func TestExecProcess(t *testing.T) {
+	box := sleeping(t, newDeps(t), func(s *specs.Spec) {
+		s.Process.OOMScoreAdj, s.Process.Env = new(300), append(s.Process.Env, "INIT=1")
+		s.Process.User.Umask = new(uint32(0o077))
+	})
+	some := []string{"CAP_KILL", "CAP_CHOWN"}
+	got := execIn(t, box, func(p *specs.Process) {
+		p.User = specs.User{UID: 1000, GID: 5, AdditionalGids: []uint32{7, 9}, Umask: new(uint32(0o027))}
+		p.Cwd, p.Env = "/tmp", []string{"PATH=/bin", "OWN=1"}
+		p.Capabilities = &specs.LinuxCapabilities{Bounding: some, Permitted: some, Effective: some, Inheritable: some, Ambient: some[:1]}
+		p.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 55, Hard: 66}}
+		p.OOMScoreAdj, p.NoNewPrivileges = new(400), true
+	}, `grep -E "^(Umask|Uid|Gid|Groups|NoNewPrivs|Cap(Prm|Amb|Bnd))" /proc/self/status | busybox tr -s "\t " " "; busybox pwd; ulimit -S -n; ulimit -H -n; cat /proc/self/oom_score_adj; echo "$INIT,$OWN,$HOME"`)
+	want := `Umask: 0027
+Uid: 1000 1000 1000 1000
+Gid: 5 5 5 5
+Groups: 7 9 
+CapPrm: 0000000000000020
+CapBnd: 0000000000000021
+CapAmb: 0000000000000020
+NoNewPrivs: 1
+/tmp
+55
+66
+400
+,1,/home/user`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 // TestCapabilitiesMissing: what the runtime itself does not have is left out, and the log says so.
 func TestCapabilitiesMissing(t *testing.T) {
 	deps := newDeps(t)
