@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -29,4 +30,29 @@ func TestAnswers(t *testing.T) {
 	if ofSystemd(nil) != nil {
 		t.Error("an error of none")
 	}
+}
+
+// TestHolder: the process that holds a unit waits, ends when it is told to, and leaves nothing.
+func TestHolder(t *testing.T) {
+	before := takeTrace(t, t.TempDir())
+	for range 3 {
+		h, err := newHolder()
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-h.e.proc.Done():
+			t.Error("it did not wait")
+		case <-time.After(20 * time.Millisecond):
+		}
+		e := &engine{holder: h}
+		e.leaveUnit()
+		e.leaveUnit()
+		select {
+		case <-h.e.proc.Done():
+		default:
+			t.Error("it is not reaped")
+		}
+	}
+	noTrace(t, before, t.TempDir())
 }
