@@ -34,7 +34,8 @@ func TestAnswers(t *testing.T) {
 
 // TestHolder: the process that holds a unit waits, ends when it is told to, and leaves nothing.
 func TestHolder(t *testing.T) {
-	before := takeTrace(t, t.TempDir())
+	dir := t.TempDir()
+	before := takeTrace(t, dir)
 	for range 3 {
 		h, err := newHolder()
 		if err != nil {
@@ -54,5 +55,5 @@ func TestHolder(t *testing.T) {
 			t.Error("it is not reaped")
 		}
 	}
-	noTrace(t, before, t.TempDir())
+	noTrace(t, before, dir)
 }
