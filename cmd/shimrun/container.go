@@ -10,7 +10,6 @@ import (
 	"github.com/containerd/errdefs"
 
 	"example.io/shim/linux/host"
-	"example.io/shim/linux/plan"
 	"example.io/shim/linux/run"
 )
 
@@ -107,13 +106,4 @@ func (a *app) containers() ([]*run.Container, error) {
 		}
 	}
 	return list, nil
-}
-
-// tellPlan logs what is going to be done.
-func (a *app) tellPlan(p *plan.Plan) *plan.Plan {
-	for i := range p.Steps {
-		s := &p.Steps[i]
-		a.log.debug("%s: step %d/%d of the %s: %s", p.Name, i+1, len(p.Steps), s.Actor, s.Label)
-	}
-	return p
 }

@@ -30,6 +30,23 @@ func (c *compiler) finalAffinity() error {
 	return c.runOn(c.affinity().Final, "run on", "/process/execCPUAffinity/final")
 }
 
+// resetAffinity lets the child run on all CPUs of its cpuset, whatever the runtime itself was bound to: since Linux 6.2 a set that was asked for outlives
+// the change of cpuset. The kernel takes the CPUs that there are.
+func (c *compiler) resetAffinity() {
+	if a := c.affinity(); a.Initial != "" || a.Final != "" {
+		return
+	}
+	all := make([]byte, cpuSetSize)
+	for i := range all {
+		all[i] = 0xff
+	}
+	c.b.Add(plan.Step{Label: "run on all CPUs that the cgroup allows", Why: "sched_setaffinity(2)", Sys: abi.SysSchedSetaffinity,
+		Args: []plan.Arg{plan.V(0), plan.V(cpuSetSize), plan.A(c.b.Bytes("all CPUs", all))}})
+}
+
+// cpuSetSize is enough for 8192 CPUs, the most that Linux is built for.
+const cpuSetSize = 1024
+
 func (c *compiler) runOn(list, label, source string) error {
 	set, err := spec.CPUSet(list)
 	if err != nil {

@@ -97,6 +97,7 @@ func (c *compiler) enterContainer() error {
 	c.cutOff()
 	c.joinCgroups()
 	c.joinClass()
+	c.resetAffinity()
 	if err := c.finalAffinity(); err != nil {
 		return err
 	}

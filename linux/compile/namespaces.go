@@ -141,6 +141,7 @@ func (c *compiler) isolate() error {
 	c.b.In(plan.Child, plan.Isolate)
 	c.cutOff()
 	c.joinCgroups()
+	c.resetAffinity()
 	c.joinClass()
 	c.joinNamespaces()
 	c.newNamespaces()
