@@ -29,7 +29,7 @@ type settings struct {
 }
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == drainArg { // the logger of binary://
+	if len(os.Args) > 1 && os.Args[1] == drainArg { // the logger of binary://
 		os.Exit(drain())
 	}
 	var s settings

@@ -52,7 +52,7 @@ func (b *bench) allStreams(in *zeros) []stream {
 	none := func() error { return nil }
 	return []stream{
 		{"stdout, fifo", streamBytes, nil, produce(streamBytes), func(*bench) (cio.Creator, func() error) {
-			return cio.NewCreator(cio.WithStreams(nil, io.Discard, nil)), none
+			return cio.NewCreator(cio.WithStreams(nil, io.Discard, io.Discard)), none
 		}},
 		{"stdout, terminal", ttyBytes, tty, produce(ttyBytes), func(*bench) (cio.Creator, func() error) {
 			return cio.NewCreator(cio.WithStreams(nil, io.Discard, nil), cio.WithTerminal), none
