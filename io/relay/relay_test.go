@@ -240,6 +240,37 @@ func TestIdleHoldsNoThread(t *testing.T) {
 	}
 }
 
+// TestLargePipes: a stream that fills its pipes gets larger ones, one of lines keeps what it has.
+func TestLargePipes(t *testing.T) {
+	size := func(f *os.File) (n int) {
+		if err := nonblock.Control(f, func(fd int) (err error) {
+			n, err = unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for name, c := range map[string]struct{ block, want int }{"lines": {100, usualPipe}, "bulk": {usualPipe, largePipe}} {
+		inR, inW := nbPipe(t)
+		outR, outW := nbPipe(t)
+		done := make(chan error, 1)
+		if _, err := inW.Write(make([]byte, c.block)); err != nil { // before the relay looks: it finds the pipe full
+			t.Fatal(err)
+		}
+		go func() { done <- Splice(outW, inR) }()
+		if _, err := io.ReadFull(outR, make([]byte, c.block)); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(inW.Close(), <-done); err != nil {
+			t.Fatal(err)
+		}
+		if in, out := size(inR), size(outW); in != c.want || out != c.want {
+			t.Errorf("%s: the pipes hold %d and %d bytes, want %d", name, in, out, c.want)
+		}
+	}
+}
+
 // BenchmarkRun has one chunk under way at a time, which is what a chatty program costs.
 func BenchmarkRun(b *testing.B) {
 	for name, move := range map[string]mover{"splice": Splice, "copy": Copy} {

@@ -14,6 +14,13 @@ import (
 // (pipe-max-size in pipe(7)), so that one call empties any.
 const spliceMost = 1 << 20
 
+// A stream that fills a pipe, which holds usualPipe bytes (pipe(7)), gets larger ones: fewer turns of writer, relay and reader. A pipe takes memory for what is
+// in it only. It is no error when the kernel refuses (pipe-max-size, pipe-user-pages-soft): the stream goes on as it is.
+const (
+	usualPipe = 64 << 10
+	largePipe = 512 << 10
+)
+
 // Splice moves bytes between two non-blocking pipes or fifos inside the kernel, see splice(2), until no writer of src is left and
 // all was moved. An error is an *Error; EPIPE at the destination means that nobody can read it any more.
 func Splice(dst, src *os.File) error {
@@ -56,6 +63,7 @@ type splicer struct {
 	out    syscall.RawConn
 	splice func(uintptr)
 	from   uintptr
+	large  bool // the pipes were enlarged
 	n      int64
 	err    error
 }
@@ -82,6 +90,11 @@ func (s *splicer) once(to uintptr) {
 	s.n, s.err = nonblock.Retry(func() (int64, error) {
 		return unix.Splice(int(s.from), nil, int(to), nil, spliceMost, unix.SPLICE_F_NONBLOCK)
 	})
+	if s.n >= usualPipe && !s.large {
+		s.large = true
+		_, _ = unix.FcntlInt(s.from, unix.F_SETPIPE_SZ, largePipe)
+		_, _ = unix.FcntlInt(to, unix.F_SETPIPE_SZ, largePipe)
+	}
 }
 
 // hasRoom runs inside the destination's Write; false waits there. The kernel counts a pipe's room in slots here as for
