@@ -230,12 +230,12 @@ func TestExecs(t *testing.T) {
 	}
 	many(t, 4*atOnce, func(ctx context.Context, i int) error { return exec(ctx, 100000+i) }) // warm
 	shim := parent(t, int(task.Pid()))
-	before := usage(t, shim)
+	before := w.usage(t, shim)
 	many(t, counts.execs, exec)
 	time.Sleep(time.Second) // threads that have nothing to do any more go
-	after := usage(t, shim)
-	t.Logf("%d execs; the shim before: %v, after: %v", counts.execs, before, after)
-	if after.fds > before.fds+4 || after.threads > before.threads+8 || after.rss > before.rss+8<<10 {
+	after := w.usage(t, shim)
+	t.Logf("%d execs; the shim before: %+v, after: %+v", counts.execs, before, after)
+	if after.fds > before.fds+4 || after.threads > before.threads+8 || after.goroutines > before.goroutines+4 || after.rss > before.rss+8<<10 {
 		t.Errorf("the shim grew: before %+v, after %+v", before, after)
 	}
 	if err := task.Kill(ctx, syscall.SIGKILL); err != nil {
@@ -271,9 +271,33 @@ func TestExecs(t *testing.T) {
 }
 
 // use is what a process holds; rss in KiB.
-type use struct{ fds, threads, rss int }
+type use struct{ fds, threads, goroutines, rss int }
 
-func usage(t *testing.T, pid int) use {
+// goroutines has the shim write its goroutines to its log, which containerd copies to its own, and counts them.
+func (w *world) goroutines(t *testing.T, shim int) int {
+	t.Helper()
+	path := filepath.Join(w.Dir, "log")
+	st, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(shim, syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, dump, ok := strings.Cut(string(data[st.Size():]), "=== goroutines ==="); ok && strings.Contains(dump, "=== end ===") {
+			return strings.Count(dump, "\ngoroutine ")
+		}
+	}
+	t.Fatal("the shim's goroutines are not in the log")
+	return 0
+}
+
+func (w *world) usage(t *testing.T, pid int) use {
 	t.Helper()
 	dir := filepath.Join("/proc", strconv.Itoa(pid))
 	fds, err := os.ReadDir(filepath.Join(dir, "fd"))
@@ -284,7 +308,7 @@ func usage(t *testing.T, pid int) use {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := use{fds: len(fds), threads: len(threads)}
+	u := use{fds: len(fds), threads: len(threads), goroutines: w.goroutines(t, pid)}
 	status, err := os.ReadFile(filepath.Join(dir, "status"))
 	if err != nil {
 		t.Fatal(err)
