@@ -134,6 +134,7 @@ func (c *Container) startRestored(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
+		_ = c.cg.Kill(unix.SIGKILL) // a CRIU that was killed may have left processes that wait for it; Delete kills too, and tells what it cannot
 		return fail(err)
 	}
 	err = c.restored(ctx, res)
