@@ -34,3 +34,9 @@ func parseSystemd(data []byte) string {
 	}
 	return cgroup
 }
+
+// InUserNamespace says that we are in a user namespace other than the first one, whose map has every id.
+func InUserNamespace() bool {
+	data, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && strings.Join(strings.Fields(string(data)), " ") != "0 0 4294967295"
+}

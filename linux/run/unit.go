@@ -19,7 +19,7 @@ import (
 
 // SystemdFacts adds to f what the systemd cgroup driver needs to know. Nobody else pays for it.
 func SystemdFacts(ctx context.Context, f facts.Facts) (facts.Facts, error) {
-	user := f.UID != 0
+	user := f.UID != 0 || host.InUserNamespace() // where root is another user's
 	if _, err := systemd.Socket(user); err != nil {
 		return f, fmt.Errorf("option systemd_cgroup: %w", err)
 	}
