@@ -22,7 +22,6 @@ func Restore(in CreateInput) (*plan.Plan, error) {
 		c.checkLabels,
 		c.makeFilter, // for the processes that are added later
 		c.makeCgroups,
-		c.makeClass,
 		c.mountRootfs,
 		c.waitForRestore,
 	} {
@@ -37,6 +36,9 @@ func Restore(in CreateInput) (*plan.Plan, error) {
 func (c *compiler) restorable() error {
 	if len(c.spec.Linux.NetDevices) > 0 {
 		return refuse("/linux/netDevices", "network devices of the host in a container that is restored from a checkpoint")
+	}
+	if c.spec.Linux.IntelRdt != nil {
+		return refuse(atClass, "a class of service for a container that is restored from a checkpoint: CRIU makes its processes outside")
 	}
 	if s := c.spec.Linux.Seccomp; s != nil && spec.Notifies(s) {
 		return refuse(atSeccomp, "a checkpoint holds no listener for the action SCMP_ACT_NOTIFY")
