@@ -141,3 +141,19 @@ func TestBornInside(t *testing.T) {
 		}
 	}
 }
+
+// TestNoRoom: a container whose first page is too much for its limit is killed before its first step, and the error says so.
+func TestNoRoom(t *testing.T) {
+	deps := newDeps(t)
+	if !isUnified(deps) {
+		return // on v1 the child is in its cgroup only after some steps
+	}
+	limit := int64(4096)
+	bundle := newBundle(t, func(s *specs.Spec) { s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: &limit, Swap: &limit} })
+	before := takeTrace(t, bundle)
+	_, err := Create(t.Context(), deps, request(bundle))
+	if err == nil || !strings.Contains(err.Error(), `"fork the child"`) && !strings.Contains(err.Error(), "the process was killed here (status 137)") {
+		t.Errorf("with room for one page: %v", err)
+	}
+	noTrace(t, before, bundle)
+}

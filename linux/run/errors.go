@@ -3,6 +3,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,6 +53,10 @@ func (e *engine) childError() error {
 		return nil
 	}
 	status, _ := e.proc.Exit()
+	if e.plan.Steps[i].Actor != plan.Child { // it has not begun one
+		clone := slices.IndexFunc(e.plan.Steps, func(s plan.Step) bool { return s.Op == plan.OpClone })
+		return e.stepError(clone, 0, fmt.Sprintf("the process was killed at its birth (status %d)", status))
+	}
 	return e.stepError(i, 0, fmt.Sprintf("the process was killed here (status %d)", status))
 }
 
