@@ -23,18 +23,19 @@ package_limit=180
 slowdown=20
 # The tests that are not run with -s: on a host they take as long as all the others together.
 long='Faults|^TestKilledShim$|^TestKilledChild$|^TestCriuRounds$'
+other='|^TestCriu' # v2-criu has them
 # These ask no kernel: the host's run says all. abi reads the sources of a module.
 pure='^linux/(abi|plan|spec|compile|lifecycle|cgroup/files|cgroup/stats)(/|$)'
 
 say() { echo "vm/test: $*" >&2; }
 usage() { sed -n '2,/^set -/{/^set -/!s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
 
-only=() pattern= flags= mem=3072 cpus=2
+only=() pattern= short= flags= mem=3072 cpus=2
 while getopts p:r:sn:m:c:v flag; do
 	case $flag in
 	p) only+=("${OPTARG%/}") ;;
 	r) pattern=$OPTARG ;;
-	s) flags+=" -test.skip=$long" ;;
+	s) short=1 ;;
 	n) flags+=" -test.count=$OPTARG" ;;
 	m) mem=$OPTARG ;;
 	c) cpus=$OPTARG ;;
@@ -77,17 +78,17 @@ make_payload() {
 
 # run_mode MODE runs all packages in one guest.
 run_mode() {
-	local options=() driver= full=1 tests=$pattern limit=$((package_limit * slowdown))
+	local options=() driver= full=1 tests=$pattern limit=$((package_limit * slowdown)) skip=$long$other
 	case $1 in
 	v1) options=(--cgroup v1) full= ;;
 	v1-systemd) options=(--cgroup v1 --systemd) driver=systemd full= ;;
 	v2-systemd) options=(--systemd) driver=systemd ;;
 	v2-apparmor) options=(--apparmor) tests=${pattern:-'(?i)apparmor'} ;;
-	v2-criu) tests=${pattern:-'(?i)checkpoint|restore|criu'} ;;
+	v2-criu) tests=${pattern:-'(?i)checkpoint|restore|criu'} skip=$long ;;
 	esac
 	"$here/run.sh" ${options[@]+"${options[@]}"} --mem "$mem" --smp "$cpus" --timeout $((limit * ${#list[@]})) --share "$work/payload:$top" -- \
 		env SHIM_TEST_SLOWDOWN="$slowdown" SHIM_TEST_VM="$full" SHIM_TEST_VM_MODE="$1" SHIM_TEST_CGROUP_DRIVER="$driver" \
-		./inside.sh "$limit" "$tests" "$flags" "${list[@]}"
+		./inside.sh "$limit" "$tests" "$flags${short:+ -test.skip=$skip}" "${list[@]}"
 }
 
 work=

@@ -31,6 +31,7 @@ func (c *compiler) deviceFilter() error {
 	s.Label = "load the device filter"
 	t := s
 	t.Sys, t.Save, t.FD = abi.SysBpf, prog, true
+	t.Retry, t.RetryOn = retries, abi.EAGAIN // a signal ends the kernel's check of the program, and Go's runtime sends its threads many
 	t.Args = []plan.Arg{plan.T(abi.BPF_PROG_LOAD, "BPF_PROG_LOAD"), plan.A(attr), plan.V(abi.BpfProgLoadSize)}
 	c.b.Add(t)
 	attach := c.b.Buf("bpf_attr attach", abi.BpfProgAttachSize)
