@@ -194,9 +194,17 @@ func runToEnd(t *testing.T, deps *Deps, r Request, terminal bool) {
 
 // TestExecFaults makes every step of an exec fail: the container stays as it was.
 func TestExecFaults(t *testing.T) {
-	for _, terminal := range []bool{false, true} {
-		t.Run(fmt.Sprintf("terminal=%v", terminal), func(t *testing.T) {
-			bundle := newBundle(t, func(s *specs.Spec) { s.Process.Args = []string{"sleep", "1000"} })
+	for _, name := range []string{"plain", "terminal", "seccomp"} {
+		t.Run(name, func(t *testing.T) {
+			terminal := name == "terminal"
+			var a *agent
+			bundle := newBundle(t, func(s *specs.Spec) {
+				s.Process.Args = []string{"sleep", "1000"}
+				if name == "seccomp" { // a process without no_new_privs, whose listener goes to an agent
+					topics[name].edit(s)
+					a = newAgent(t, faultAgent)
+				}
+			})
 			deps := newDeps(t)
 			c, err := Create(t.Context(), deps, request(bundle))
 			if err != nil {
@@ -209,6 +217,10 @@ func TestExecFaults(t *testing.T) {
 			var p *plan.Plan
 			deps.Fault = func(q *plan.Plan) *plan.Plan { p = q; return q }
 			execOnce(t, c, terminal, "good")
+			if a != nil { // it has the listeners of both
+				a.next(t)
+				a.next(t)
+			}
 			before := takeTrace(t, bundle)
 			for i := range p.Steps {
 				for _, errno := range faultErrnos {
