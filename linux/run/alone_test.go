@@ -66,7 +66,11 @@ func mountHierarchy(t *testing.T, options string) string {
 				return
 			}
 		}
-		t.Errorf("the hierarchy %s stays", options)
+		if strings.HasPrefix(options, "none,") {
+			t.Errorf("the hierarchy %s stays", options)
+		} else { // another run of this test may have it mounted too
+			t.Logf("the hierarchy %s stays", options)
+		}
 	})
 	return dir
 }
