@@ -5,6 +5,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -104,14 +105,12 @@ func run(s settings, fromRaw bool) error {
 			return err
 		}
 	} else {
-		if err := measureAll(s, r); err != nil {
-			return err
-		}
+		measured := measureAll(s, r)
 		data, err := json.MarshalIndent(r, "", " ")
 		if err == nil {
 			err = os.WriteFile(s.out, data, 0o644)
 		}
-		if err != nil {
+		if err := errors.Join(measured, err); err != nil { // what was measured before is in the file
 			return err
 		}
 	}
