@@ -66,6 +66,7 @@ func (r *results) figuresOf(prefixes []string) []string {
 // tables is the measured part of the document.
 func (r *results) tables() string {
 	var b strings.Builder
+	b.WriteString(r.targetTable())
 	for _, g := range groups {
 		figures := r.figuresOf(g.prefixes)
 		if len(figures) == 0 {
