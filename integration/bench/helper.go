@@ -67,7 +67,10 @@ func (b *bench) helper(p peer) (float64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("start: %w: %s", err, out)
 	}
-	return ms, endShim(out)
+	if err := endShim(out); err != nil && p.name == ours {
+		return 0, err
+	}
+	return ms, nil // containerd's own shim may have ended meanwhile: nobody gave it a container
 }
 
 // endShim asks the shim behind an answer of `start` to end.
