@@ -25,7 +25,7 @@ slowdown=20
 long='Faults|^TestKilledShim$|^TestKilledChild$|^TestCriuRounds$'
 other='|^TestCriu' # v2-criu has them
 # These ask no kernel: the host's run says all. abi reads the sources of a module.
-pure='^linux/(abi|plan|spec|compile|lifecycle|cgroup/files|cgroup/stats)(/|$)'
+pure='^linux/(abi|bpf|plan|spec|compile|lifecycle|cgroup/files|cgroup/stats)(/|$)'
 
 say() { echo "vm/test: $*" >&2; }
 usage() { sed -n '2,/^set -/{/^set -/!s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
