@@ -134,7 +134,7 @@ func TestStdioThroughFifos(t *testing.T) {
 	s := opened(t, Opener{}, Config{Stdin: in, Stdout: out, Stderr: "fifo://" + errs})
 	w := iotest.Writer(t, in)
 	c := run(t, s, "cat")
-	const size = 1 << 20 // far more than all pipes between hold
+	const size = 4 << 20 // far more than all pipes between hold
 	sent := make(chan error, 1)
 	go func() {
 		_, err := io.Copy(w, noise(size))
@@ -235,7 +235,7 @@ func TestStuckReaderStallsOnlyItsStream(t *testing.T) {
 	}
 	stuck := make(chan error, 1)
 	go func() {
-		_, err := process[1].Write(make([]byte, 1<<20))
+		_, err := process[1].Write(make([]byte, 4<<20)) // more than the pipes between hold, which grow to 512 KiB
 		stuck <- err
 	}()
 	for range 100 {
