@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"example.io/shim/linux/cgroup/unit"
+	"example.io/shim/linux/children"
 )
 
 // needSystemd skips where cgroups are not systemd's to make: those tests are for the guests that have it (integration/vm/test.sh v2-systemd).
@@ -31,11 +33,23 @@ func needSystemd(t *testing.T) *Deps {
 // systemctl returns what the command says.
 func systemctl(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := exec.Command("systemctl", args...).CombinedOutput()
-	if err != nil {
-		t.Errorf("systemctl %q: %v: %s", args, err, out)
+	return command(t, "systemctl", args...)
+}
+
+// command runs a program of the host, as a child that the reaper knows.
+func command(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	var out bytes.Buffer
+	cmd := exec.Command(name, args...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := children.StartCommand(cmd)
+	if err == nil {
+		err = children.WaitCommand(cmd)
 	}
-	return strings.TrimSpace(string(out))
+	if err != nil {
+		t.Errorf("%s %q: %v: %s", name, args, err, out.String())
+	}
+	return strings.TrimSpace(out.String())
 }
 
 // wantProperties compares the unit's properties, "Name=value" as systemctl shows them.
@@ -83,7 +97,7 @@ func TestUnit(t *testing.T) {
 	check := func(when, limit, pids, quota string) {
 		t.Helper()
 		t.Log(when)
-		wantProperties(t, c, "ActiveState=active", "Delegate=yes", "Slice="+testSlice, "TasksMax="+pids, "TimeoutStopUSec=7s", "Documentation=man:true(1)", "CollectMode=inactive-or-failed")
+		wantProperties(t, c, "ActiveState=active", "Delegate=yes", "Slice="+testSlice, "TasksMax="+pids, "TimeoutStopUSec=7s", `Documentation="man:true(1)"`, "CollectMode=inactive-or-failed")
 		wantContent(t, c, "pids pids.max="+pids, "cpuset cpuset.cpus=0")
 		if v2 {
 			wantProperties(t, c, "MemoryMax="+limit, "CPUWeight=59", "AllowedCPUs=0")
@@ -92,27 +106,32 @@ func TestUnit(t *testing.T) {
 			wantProperties(t, c, "MemoryLimit="+limit, "CPUShares=512", "DevicePolicy=strict")
 			wantContent(t, c, "memory memory.limit_in_bytes="+limit, "cpu cpu.cfs_quota_us="+quota, "cpu cpu.shares=512")
 		}
-		got := execIn(t, c, nil, `busybox mknod /tmp/k c 1 11; busybox mknod /tmp/d c 1 12; busybox dd if=/tmp/k bs=1 count=0 && echo -n k; busybox dd if=/tmp/d bs=1 count=0 || echo -n d; echo . >/dev/null && echo null; rm -f /tmp/k /tmp/d`)
+		caps := func(p *specs.Process) {
+			names := []string{"CAP_MKNOD", "CAP_SYSLOG", "CAP_DAC_OVERRIDE"}
+			p.Capabilities = &specs.LinuxCapabilities{Bounding: names, Permitted: names, Effective: names}
+		}
+		got := execIn(t, c, caps, `busybox mknod /tmp/k c 1 11; busybox mknod /tmp/d c 1 12; busybox dd if=/tmp/k bs=1 count=0 && echo -n k; busybox dd if=/tmp/d bs=1 count=0 || echo -n d; echo . >/dev/null && echo null; rm -f /tmp/k /tmp/d`)
 		if !strings.Contains(got, "k") || !strings.HasSuffix(got, "null") || strings.Contains(got, "dd: can't open '/tmp/k'") || !strings.Contains(got, "dd: can't open '/tmp/d'") {
 			t.Errorf("devices: %s", got)
 		}
 	}
 	check("created", "67108864", "60", "33300")
 	systemctl(t, "daemon-reload")
-	check("loaded anew", "67108864", "60", "33300")
+	check("loaded anew", "67108864", "60", "34000") // its files have the quota in whole percents
+
 	if err := c.Cgroup().Update(&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(96 << 20))}, Pids: &specs.LinuxPids{Limit: new(int64(70))},
 		CPU: &specs.LinuxCPU{Quota: new(int64(44400))}}); err != nil {
 		t.Fatal(err)
 	}
 	check("updated", "100663296", "70", "44400")
 	systemctl(t, "daemon-reload")
-	check("updated and loaded anew", "100663296", "70", "44400")
+	check("updated and loaded anew", "100663296", "70", "45000")
 	systemctl(t, "set-property", "--runtime", c.state.Cgroup.Unit.Name, "Description=by another") // which makes systemd write what it has
-	check("changed by others", "100663296", "70", "44400")
+	check("changed by others", "100663296", "70", "45000")
 	if err := c.Cgroup().Update(&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(-1))}, CPU: &specs.LinuxCPU{Period: new(uint64(3))}}); err == nil {
 		t.Error("a period of 3 µs was taken")
 	}
-	check("after a refused update", "100663296", "70", "44400")
+	check("after a refused update", "100663296", "70", "45000")
 	if err := c.Cgroup().Freeze(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -246,13 +265,11 @@ func TestUnitUser(t *testing.T) {
 	deps := needSystemd(t)
 	dir := t.TempDir()
 	service := fmt.Sprintf("shimruntest-user-%d.service", os.Getpid())
-	out, err := exec.Command("systemd-run", "--unit="+service, "--property=Delegate=yes", "--setenv=XDG_RUNTIME_DIR="+dir, "/lib/systemd/systemd", "--user", "--unit=basic.target").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	command(t, "systemd-run", "--unit="+service, "--property=Delegate=yes", "--setenv=XDG_RUNTIME_DIR="+dir, "/lib/systemd/systemd", "--user", "--unit=basic.target")
 	t.Cleanup(func() { systemctl(t, "stop", service) })
 	t.Setenv("XDG_RUNTIME_DIR", dir)
 	for end := time.Now().Add(20 * settle); ; time.Sleep(50 * time.Millisecond) {
+		var err error
 		if deps.Facts, err = SystemdFacts(t.Context(), deps.Facts); err == nil && deps.Facts.Cgroup.Systemd.User {
 			break
 		}

@@ -144,7 +144,7 @@ func v1Files() []fileRule {
 func v2Files() []fileRule {
 	return []fileRule{
 		plain("memory.min", "MemoryMin"), plain("memory.low", "MemoryLow"), plain("memory.high", "MemoryHigh"), plain("memory.max", "MemoryMax"),
-		plain("memory.swap.max", "MemorySwapMax"),
+		plain("memory.swap.max", "MemorySwapMax"), {[]string{"memory.zswap.max"}, (*limits).zswap},
 		{[]string{"cpu.weight", "cpu.idle"}, (*limits).weight},
 		{[]string{"cpu.max"}, func(l *limits) error {
 			text, _ := l.content("cpu.max")
@@ -183,6 +183,17 @@ func (l *limits) tasks() error {
 	n, err := l.number("pids.max")
 	if err == nil {
 		l.put("TasksMax", number(max(n, 1)))
+	}
+	return err
+}
+
+// zswapSince is the systemd that writes memory.zswap.max.
+const zswapSince = 253
+
+func (l *limits) zswap() error {
+	n, err := l.number("memory.zswap.max")
+	if err == nil {
+		l.list = append(l.list, Property{Name: "MemoryZSwapMax", Value: number(n), Since: zswapSince})
 	}
 	return err
 }

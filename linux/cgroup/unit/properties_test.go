@@ -114,6 +114,7 @@ func TestLimits(t *testing.T) {
 		{2, map[string]string{"memory.max": "max"}, "MemoryMax=uint64 18446744073709551615"},
 		{1, map[string]string{"memory.limit_in_bytes": "-1"}, "MemoryLimit=uint64 18446744073709551615"},
 		{1, map[string]string{"cpu.cfs_quota_us": "-1", "cpu.cfs_period_us": "100000"}, "CPUQuotaPeriodUSec=uint64 100000; CPUQuotaPerSecUSec=uint64 18446744073709551615"},
+		{2, map[string]string{"memory.zswap.max": "4096"}, "MemoryZSwapMax@253=uint64 4096"},
 		{2, map[string]string{"hugetlb.2MB.max": "0"}, ""},
 	} {
 		var names []string
