@@ -24,7 +24,7 @@ slowdown=20
 # The tests that are not run with -s: on a host they take as long as all the others together.
 long='Faults|^TestKilledShim$|^TestKilledChild$|^TestCriuRounds$'
 other='|^TestCriu' # v2-criu has them
-# These ask no kernel: the host's run says all. abi reads the sources of a module.
+# These ask no kernel: the host's run says all. abi and bpf read the sources of a module.
 pure='^linux/(abi|bpf|plan|spec|compile|lifecycle|cgroup/files|cgroup/stats)(/|$)'
 
 say() { echo "vm/test: $*" >&2; }
