@@ -17,7 +17,7 @@ import (
 )
 
 // readSpec reads a bundle's config.json and settles what it leaves to the runtime. The content that it returns is what was settled.
-func (a *app) readSpec(bundle string) (*specs.Spec, []byte, error) {
+func (a *app) readSpec(id, bundle string) (*specs.Spec, []byte, error) {
 	data, err := run.ReadConfig(bundle)
 	if err != nil {
 		return nil, nil, err
@@ -41,6 +41,11 @@ func (a *app) readSpec(bundle string) (*specs.Spec, []byte, error) {
 		settle(s.Linux.Resources)
 		changed = true
 	}
+	notify, err := a.addNotify(id, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	changed = notify || changed
 	if err := run.ValidateSpec(file, s); err != nil {
 		return nil, nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/containerd/errdefs"
 	"github.com/spf13/pflag"
@@ -44,7 +45,7 @@ func (a *app) remove(id string, force bool) error {
 	if deps, err := a.deps(); err == nil { // only for what hooks say
 		_ = c.Use(deps)
 	}
-	return c.Remove(context.Background())
+	return errors.Join(c.Remove(context.Background()), os.RemoveAll(a.notifyDir(id)))
 }
 
 // removeRest removes the folder of a container whose create was killed before it wrote a state: nothing else was made then.
@@ -53,5 +54,5 @@ func (a *app) removeRest(id string) error {
 	if err != nil {
 		return err
 	}
-	return run.RemoveHome(home)
+	return errors.Join(run.RemoveHome(home), os.RemoveAll(a.notifyDir(id)))
 }

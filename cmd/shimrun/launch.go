@@ -56,7 +56,7 @@ func (a *app) launch(ctx context.Context, id string, o *launchOptions, gate bool
 	if err != nil {
 		return nil, err
 	}
-	s, config, err := a.readSpec(bundle)
+	s, config, err := a.readSpec(id, bundle)
 	if err != nil {
 		return nil, err
 	}

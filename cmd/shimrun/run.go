@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 
 	"github.com/spf13/pflag"
 
@@ -35,19 +36,30 @@ func (a *app) runContainer(what, id string, o *launchOptions, keep, noSubreaper 
 	if err != nil {
 		return startFailure(what, err)
 	}
-	t, err := a.startLaunched(ctx, l, o)
+	n, err := a.listenNotify(id)
+	defer n.close()
+	var t *terminal
+	if err == nil {
+		t, err = a.startLaunched(ctx, l, o)
+	}
 	if err != nil {
 		return startFailure(what, errors.Join(err, l.c.Delete(ctx)))
 	}
+	pid, ended := l.c.Init().Pid(), closed(l.c.Init().Done())
 	if o.detach {
-		return nil
+		return n.relay(pid, ended)
 	}
+	go func() {
+		if err := n.relay(pid, ended); err != nil {
+			a.log.warn("%v", err)
+		}
+	}()
 	defer t.close()
 	status := signals.forward(l.c.Init(), t)
 	t.drain()
 	t.close()
 	if !keep {
-		if err := l.c.Delete(ctx); err != nil {
+		if err := errors.Join(l.c.Delete(ctx), os.RemoveAll(a.notifyDir(id))); err != nil {
 			return err
 		}
 	}

@@ -32,12 +32,29 @@ var startCommand = command{
 			case status == run.Creating:
 				return errors.New("cannot start a container that is still being created")
 			}
+			n, err := a.listenNotify(args[0])
+			if err != nil {
+				return err
+			}
+			defer n.close()
 			if err := c.Start(context.Background()); err != nil {
 				return startFailure("start", err)
 			}
-			return nil
+			return n.relay(c.Pid(), closed(c.Ended()))
 		}
 	},
+}
+
+// closed says whether c was closed.
+func closed(c <-chan struct{}) func() bool {
+	return func() bool {
+		select {
+		case <-c:
+			return true
+		default:
+			return false
+		}
+	}
 }
 
 // supervised refuses what only a container's shim may do.
