@@ -138,7 +138,7 @@ func startFailure(what string, err error) error {
 	var s *plan.StepError
 	if !errors.As(err, &s) {
 		if errdefs.IsInvalidArgument(err) || errdefs.IsNotImplemented(err) {
-			return fmt.Errorf("%s failed: invalid configuration: %w", verb(what), err)
+			return fmt.Errorf("%s failed: invalid configuration: %s%w", verb(what), fieldWords(err), err)
 		}
 		return fmt.Errorf("%s failed: %w", verb(what), err)
 	}
@@ -146,6 +146,21 @@ func startFailure(what string, err error) error {
 		return &plainError{fmt.Sprintf("exec %s: %v", s.Command, s.Errno), err}
 	}
 	return fmt.Errorf("%s failed: unable to start container process: %s%w", verb(what), stepWords(s), err)
+}
+
+// fields are runc's words for what is wrong in some fields.
+var fields = []struct{ pointer, words string }{
+	{"/linux/memoryPolicy/mode", "invalid memory policy mode: "}, {"/linux/memoryPolicy/flags", "invalid memory policy flag: "},
+	{"/linux/memoryPolicy/nodes", "invalid memory policy node: "},
+}
+
+func fieldWords(err error) string {
+	for _, f := range fields {
+		if strings.Contains(err.Error(), f.pointer) {
+			return f.words
+		}
+	}
+	return ""
 }
 
 // verb is the command with the program's name, as runc says it.
