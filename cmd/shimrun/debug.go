@@ -25,6 +25,8 @@ func (a *app) tellPlan(p *plan.Plan) *plan.Plan {
 		case s.Actor == plan.Child && s.Phase == plan.Ready && !ready:
 			ready = true
 			a.log.debug("%s: what runc calls init: closing the pipe to signal completion", p.Name)
+		case s.Sys == abi.SysSeccomp:
+			a.log.debug("seccomp filter flags: %d", s.Args[1].Value)
 		case exec && s.Sys == abi.SysExecve:
 			a.log.debug("%s: what runc calls setns_init: about to exec", p.Name)
 		}

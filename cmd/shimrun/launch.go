@@ -149,14 +149,14 @@ func startFailure(what string, err error) error {
 }
 
 // fields are runc's words for what is wrong in some fields.
-var fields = []struct{ pointer, words string }{
+var fields = []struct{ text, words string }{
 	{"/linux/memoryPolicy/mode", "invalid memory policy mode: "}, {"/linux/memoryPolicy/flags", "invalid memory policy flag: "},
-	{"/linux/memoryPolicy/nodes", "invalid memory policy node: "},
+	{"/linux/memoryPolicy/nodes", "invalid memory policy node: "}, {"write cannot have SCMP_ACT_NOTIFY", "SCMP_ACT_NOTIFY cannot be used for the write syscall: "},
 }
 
 func fieldWords(err error) string {
 	for _, f := range fields {
-		if strings.Contains(err.Error(), f.pointer) {
+		if strings.Contains(err.Error(), f.text) {
 			return f.words
 		}
 	}
@@ -177,6 +177,8 @@ func stepWords(s *plan.StepError) string {
 		}
 	case strings.HasPrefix(s.Label, "open the cgroup ") || strings.HasPrefix(s.Label, "join the cgroup "):
 		return fmt.Sprintf("error adding pid to cgroups: %v: ", s.Errno)
+	case s.Call == plan.CallAgent:
+		return "failed to connect with seccomp agent: "
 	case s.Command != "" && s.Errno != 0:
 		return fmt.Sprintf("exec %s: %v: ", s.Command, s.Errno)
 	case s.Actor == plan.Child:

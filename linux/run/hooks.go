@@ -157,6 +157,15 @@ func hookOutside(ctx context.Context, bundle string, h specs.Hook, state []byte)
 	return err
 }
 
+// endedBy says how a process ended that did not end well.
+func endedBy(status uint32) string {
+	const signalled = 128
+	if status > signalled {
+		return "killed by signal: " + unix.Signal(status-signalled).String()
+	}
+	return fmt.Sprintf("exit status %d", status)
+}
+
 // hookFailed is the error of a hook that ended badly.
 func hookFailed(how string, out *tail) error {
 	if text := strings.TrimSpace(string(out.data)); text != "" {
@@ -214,7 +223,7 @@ func (c *Container) hookInside(ctx context.Context, init target, kind string, h 
 		if size, err := out.Seek(0, io.SeekEnd); err == nil {
 			_, _ = io.Copy(text, io.NewSectionReader(out, max(0, size-hookOutput), hookOutput))
 		}
-		return hookFailed(fmt.Sprintf("exit status %d", status), text)
+		return hookFailed(endedBy(status), text)
 	}
 	return nil
 }

@@ -27,12 +27,12 @@ func (c *Container) keepFilter(p *plan.Plan) {
 // Process State"): one on each connection.
 func (c *Container) sendListener(listener int, path string, pid int) error {
 	status := specs.StateRunning
-	if pid == c.init.Pid() {
+	if pid == c.Pid() {
 		status = specs.StateCreated // its program is not executed yet
 	}
 	text, err := json.Marshal(specs.ContainerProcessState{
 		Version: specs.Version, Fds: []string{specs.SeccompFdName}, Pid: pid, Metadata: c.spec.Linux.Seccomp.ListenerMetadata,
-		State: specs.State{Version: specs.Version, ID: c.state.ID, Status: status, Pid: c.init.Pid(), Bundle: c.state.Bundle, Annotations: c.spec.Annotations},
+		State: specs.State{Version: specs.Version, ID: c.state.ID, Status: status, Pid: c.Pid(), Bundle: c.state.Bundle, Annotations: c.spec.Annotations},
 	})
 	if err != nil {
 		return fmt.Errorf("encode the process's state: %w", err)
