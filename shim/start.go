@@ -110,7 +110,7 @@ func startDaemon(f Flags, s Starter, b begun) error {
 		cmd.Env = append(cmd.Env, envTTRPC+"="+b.boot.ttrpc)
 	}
 	cmd.ExtraFiles = []*os.File{file}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // no session: see letGo
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the daemon: %w", err)
 	}

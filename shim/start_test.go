@@ -169,8 +169,8 @@ func TestDaemon(t *testing.T) {
 	if got := d.link("cwd"); got != bundle {
 		t.Errorf("working directory %s, want %s", got, bundle)
 	}
-	if sid, err := unix.Getsid(d.pid); err != nil || sid != d.pid {
-		t.Errorf("session %d (%v), want its own, %d", sid, err, d.pid)
+	if group, err := unix.Getpgid(d.pid); err != nil || group != d.pid {
+		t.Errorf("process group %d (%v), want its own, %d", group, err, d.pid)
 	}
 	own, err := os.ReadFile("/proc/self/oom_score_adj")
 	must(t, err)

@@ -62,9 +62,10 @@ func (c Caller) letGo() error {
 			return fmt.Errorf("leave the streams of `start`: %w", err)
 		}
 	}
-	// Not sooner: the scheduler may give a session a share of its own (autogroups in sched(7)), which begins at the end of the queue.
-	if _, err := unix.Setsid(); err != nil {
-		return fmt.Errorf("make a session: %w", err)
+	// A process group, like containerd's own shim's, and no session: the scheduler may give each session a share of its own (autogroups in sched(7)), and then
+	// whatever goes to and fro between containerd and the shim waits for its turn in two queues.
+	if err := unix.Setpgid(0, 0); err != nil {
+		return fmt.Errorf("make a process group: %w", err)
 	}
 	if _, err := c.Word.Write([]byte{0}); err != nil {
 		return fmt.Errorf("nobody waits for this start: %w", err)

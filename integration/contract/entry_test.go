@@ -78,8 +78,8 @@ func TestEntryStreams(t *testing.T) {
 				t.Fatal(err, out, errs)
 			}
 			r.dial("unix://" + socketOf("/run/containerd/s", r))
-			if err := syscall.Kill(r.pid, 0); err != nil {
-				t.Error(err)
+			if group, err := syscall.Getpgid(r.pid); err != nil || group != r.pid {
+				t.Errorf("process group %d (%v), want its own, %d", group, err, r.pid)
 			}
 			r.shutdown()
 		})
