@@ -55,7 +55,7 @@ func checkpointOptions(a *anypb.Any) (*runcopts.CheckpointOptions, error) {
 		return nil, fmt.Errorf("options: type %q is not %s: %w", a.GetTypeUrl(), checkpointType, errdefs.ErrInvalidArgument)
 	}
 	if err := proto.Unmarshal(a.GetValue(), o); err != nil {
-		return nil, fmt.Errorf("options: not a message of type %s: %v: %w", name, err, errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("options: not a message of type %s: %w: %w", name, err, errdefs.ErrInvalidArgument)
 	}
 	unknown := o.ProtoReflect().GetUnknown()
 	if name == oldCheckpointType {

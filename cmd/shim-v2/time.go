@@ -85,6 +85,8 @@ func explainTime(w io.Writer, r run.Request) (err error) {
 	if err := errors.Join(err, started, killed, deleted); err != nil {
 		return err
 	}
-	fmt.Fprintln(w)
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
 	return plan.PrintTimes(w, times)
 }

@@ -125,8 +125,8 @@ func (a *app) run(args []string) error {
 	}
 	switch {
 	case a.version:
-		fmt.Fprintf(a.stdout, "%s version %s\ncommit: %s\nspec: %s\ngo: %s\n", a.prog, semver(version), commit, specs.Version, goruntime.Version())
-		return nil
+		_, err := fmt.Fprintf(a.stdout, "%s version %s\ncommit: %s\nspec: %s\ngo: %s\n", a.prog, semver(version), commit, specs.Version, goruntime.Version())
+		return err
 	case a.help || fs.NArg() == 0:
 		return a.usage(fs)
 	}

@@ -88,7 +88,9 @@ func (a *app) ps(id, format string, options []string) error {
 	if column < 0 {
 		return errors.New("ps: there is no column PID in its output")
 	}
-	fmt.Fprintln(a.stdout, lines[0])
+	if _, err := fmt.Fprintln(a.stdout, lines[0]); err != nil {
+		return err
+	}
 	for _, line := range lines[1:] {
 		f := strings.Fields(line)
 		if len(f) <= column {

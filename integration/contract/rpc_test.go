@@ -78,9 +78,10 @@ func TestUnknown(t *testing.T) {
 		r := newShim(t, d, service, "sleep", "1000")
 		r.create(nil)
 		r.begin("")
-		id, known := r.id, r.id
+		known := r.id
 		for _, exec := range []string{"", "nosuch"} {
-			if id = "nosuch"; exec != "" {
+			id := "nosuch"
+			if exec != "" {
 				id = known
 			}
 			calls := map[string]any{

@@ -33,7 +33,7 @@ func Run(list []Insn, d *Data) (uint32, error) {
 	var acc uint32
 	for pc := 0; pc < len(list); pc++ {
 		in := list[pc]
-		holds := false
+		var holds bool
 		switch in.Code {
 		case opLoad:
 			if in.K%4 != 0 || in.K >= dataSize {

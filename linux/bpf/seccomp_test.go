@@ -1,7 +1,6 @@
 package bpf
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -315,7 +314,7 @@ func TestRunErrors(t *testing.T) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}
-	if got := fmt.Sprint(Bytes([]Insn{{Code: opJge, Jt: 1, Jf: 2, K: 0x01020304}})); got != "[53 0 1 2 4 3 2 1]" {
-		t.Error(got)
+	if got := Bytes([]Insn{{Code: opJge, Jt: 1, Jf: 2, K: 0x01020304}}); string(got) != "\x35\x00\x01\x02\x04\x03\x02\x01" {
+		t.Errorf("% x", got)
 	}
 }

@@ -104,7 +104,7 @@ func TestV2Updates(t *testing.T) {
 			[]string{"pids.max=max", "cpuset.cpus=0"}, os.ErrInvalid},
 	} {
 		err := c.Update(s.r)
-		if s.err == nil && err != nil || s.err != nil && err == nil || s.err != nil && s.err != os.ErrInvalid && !errors.Is(err, s.err) {
+		if s.err == nil && err != nil || s.err != nil && err == nil || s.err != nil && !errors.Is(s.err, os.ErrInvalid) && !errors.Is(err, s.err) {
 			t.Errorf("%s: %v, want %v", s.name, err, s.err)
 		}
 		v2WantFiles(t, c, s.want...)

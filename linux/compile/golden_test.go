@@ -345,7 +345,7 @@ func checkPlan(t testing.TB, p *plan.Plan) {
 	if err := plan.Verify(p); err != nil {
 		t.Error(err)
 	}
-	if printed(t, p) != printed(t, p) {
+	if first, second := printed(t, p), printed(t, p); first != second {
 		t.Error("printed twice, the texts differ")
 	}
 	const base = 1 << 32

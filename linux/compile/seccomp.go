@@ -134,7 +134,7 @@ func (c *compiler) checkFilter(s *specs.LinuxSeccomp) error {
 		if err != nil {
 			return fmt.Errorf("%s: the filter is no program: %w", atSeccomp, err)
 		}
-		what := ""
+		var what string
 		switch ret & bpf.RetAction {
 		case bpf.RetKillProcess, bpf.RetKillThread:
 			what = "kills the process at"

@@ -151,7 +151,7 @@ func TestClaims(t *testing.T) {
 		for _, word := range list {
 			patch := fmt.Sprintf(pattern, word)
 			if word == "mount" || word == "user" {
-				patch = fmt.Sprintf(`{"linux": {"namespaces": [{"type": "mount"}, {"type": "user"}]}}`)
+				patch = `{"linux": {"namespaces": [{"type": "mount"}, {"type": "user"}]}}`
 			}
 			if !accepts(t, patch) {
 				t.Errorf("claimed, and refused: %s", patch)

@@ -28,7 +28,7 @@ func (e *engine) writeIDMaps(pid int, uids, gids string) error {
 		file, text, helper string
 		own                int
 	}{{"uid_map", uids, "newuidmap", os.Geteuid()}, {"gid_map", gids, "newgidmap", os.Getegid()}} {
-		err := error(nil)
+		var err error
 		if plain && !ownIDs(m.text, m.own) {
 			err = mapByHelper(m.helper, pid, m.text)
 		} else {

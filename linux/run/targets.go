@@ -55,7 +55,7 @@ func (c *Container) targetBase(i int) (base, rel string, ok bool) {
 		switch {
 		case err != nil || opt.Remount:
 		case opt.Bind:
-			base, rel, ok = c.hostPath(m.Source), strings.TrimPrefix(dst, at), true
+			base, rel = c.hostPath(m.Source), strings.TrimPrefix(dst, at)
 		default:
 			return "", "", false
 		}

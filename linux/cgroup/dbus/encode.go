@@ -16,7 +16,7 @@ func (e *Encoder) align(n int) {
 	}
 }
 
-// Byte, Uint16, Uint32 and Uint64 append numbers; signed ones and floats by their bits.
+// Byte appends a number, like Uint16, Uint32 and Uint64; signed ones and floats go by their bits.
 func (e *Encoder) Byte(v byte) { e.b = append(e.b, v) }
 
 // Uint16 appends 16 bits.
