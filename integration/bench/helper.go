@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -90,7 +91,7 @@ func endShim(answer []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lifeLimit)
 	defer cancel()
 	for _, service := range []string{"containerd.task.v3.Task", "containerd.task.v2.Task"} { // the end of the connection may come before the answer
-		if err = client.Call(ctx, service, "Shutdown", &taskapi.ShutdownRequest{}, &emptypb.Empty{}); err == nil || err == ttrpc.ErrClosed {
+		if err = client.Call(ctx, service, "Shutdown", &taskapi.ShutdownRequest{}, &emptypb.Empty{}); err == nil || errors.Is(err, ttrpc.ErrClosed) {
 			return nil
 		}
 	}
