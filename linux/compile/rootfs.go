@@ -250,6 +250,7 @@ func (c *compiler) enterRoot() error {
 		c.b.Add(plan.Step{Label: "go to the root", Source: source, Sys: abi.SysFchdir, Args: []plan.Arg{plan.R(c.root)}})
 	}
 	if c.in.NoPivot {
+		c.hideHost()
 		move("the option no_pivot_root: for a root file system that is an initial ram disk")
 		c.b.Add(plan.Step{Label: "make it the root", Source: source, Why: "chroot(2)", Sys: abi.SysChroot, Args: []plan.Arg{c.b.Str(".")}})
 	} else {
@@ -261,6 +262,16 @@ func (c *compiler) enterRoot() error {
 	}
 	c.b.Add(plan.Step{Label: "go to /", Source: source, Sys: abi.SysChdir, Args: []plan.Arg{c.b.Str("/")}})
 	return nil
+}
+
+// hideHost takes the host's procfs and sysfs out of a mount namespace whose host's tree stays below the container's root: while a whole one is there, a
+// user namespace in the container could mount another without any mask (mount_namespaces(7), "Restrictions on mount namespaces").
+func (c *compiler) hideHost() {
+	for _, p := range []string{"/proc", "/sys"} {
+		c.b.Add(plan.Step{Label: "take the host's " + p + " away", Path: p, Why: "a whole one would let the container mount another without masks", Sys: abi.SysUmount2,
+			Args:     []plan.Arg{c.b.Str(p), plan.T(abi.MNT_DETACH|umountNofollow, "MNT_DETACH|UMOUNT_NOFOLLOW")},
+			Tolerate: []abi.Errno{abi.EINVAL, abi.ENOENT}}) // it is none, or locked: a user namespace's copy of the host's mounts
+	}
 }
 
 // propagations are the words of rootfsPropagation (config-linux.md) and mount options.

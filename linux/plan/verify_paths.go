@@ -101,6 +101,8 @@ func (v *verifier) path(i int, s *Step, u pathUse, name string) {
 		switch {
 		case i < v.inside && s.Phase == Prepare && s.Sys == abi.SysOpenTree:
 			// A plain user's child copies the trees that it mounts, as the parent does elsewhere: before anything of the container's is in reach.
+		case i < v.inside && s.Sys == abi.SysUmount2 && (name == "/proc" || name == "/sys"):
+			// Where there is no pivot_root: out of the child's own mount namespace.
 		case i < v.inside:
 			v.fail("host-path", i, "%q is not below a descriptor", name)
 		case u.makes || s.Sys == abi.SysOpenat && creates(s):
