@@ -4,6 +4,7 @@ import (
 	"path"
 	"strings"
 
+	"example.io/shim/linux/abi"
 	"example.io/shim/linux/cgroup/files"
 	"example.io/shim/linux/cgroup/unit"
 	"example.io/shim/linux/plan"
@@ -42,7 +43,7 @@ func (c *compiler) makeUnit() error {
 		return err
 	}
 	// systemd knows some of the controllers. The directories for the others are ours; for all of them, so that none is missing where another version
-	// of it knows fewer, and before the unit, so that they are removed behind it. It takes those that it finds.
+	// of it knows fewer, and before the unit, so that they are removed behind it.
 	var dirs []files.Dir
 	for _, d := range c.dirs {
 		if !d.Unified && !strings.HasPrefix(d.Controllers[0], "name=") {
@@ -52,6 +53,17 @@ func (c *compiler) makeUnit() error {
 	c.makeHierarchies(dirs)
 	if err := c.startUnit(writes); err != nil {
 		return err
+	}
+	for _, d := range dirs {
+		for _, dir := range d.Parents() {
+			c.b.Add(plan.Step{Label: "make the cgroup " + dir + ", if systemd has removed it", Source: "/linux/cgroupsPath", Path: dir, Sys: abi.SysMkdirat,
+				Args: []plan.Arg{plan.AtCwd(), c.b.Str(dir), plan.T(0o755, "0755")}, Tolerate: []abi.Errno{abi.EEXIST},
+				Stays: "the step that made it first takes it back",
+				Why:   "it removes a unit's empty cgroups of the controllers that it does not need for it"})
+			if d.Has("cpuset") {
+				c.inheritCpuset(dir)
+			}
+		}
 	}
 	c.limitHierarchies(writes)
 	return nil
