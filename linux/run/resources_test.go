@@ -212,15 +212,9 @@ func TestCgroupsPath(t *testing.T) {
 	deps := newDeps(t)
 	own := deps.Facts.Cgroup.Hierarchies[0].Own
 	if isUnified(deps) {
-		own = filepath.Dir(own) // beside it: nothing can be in a cgroup that gives controllers to others
-	}
-	if deps.Facts.Cgroup.Version == 2 { // beside: a cgroup with processes has no children with controllers
-		own = filepath.Dir(own)
+		own = filepath.Dir(own) // nothing can be in a cgroup that gives controllers to others
 	}
 	name := fmt.Sprintf("shim-run-test/%d-path", os.Getpid())
-	if isUnified(deps) && own != "/" {
-		own = filepath.Dir(own) // a cgroup with processes has no cgroups with controllers in it
-	}
 	for path, want := range map[string]string{"/" + name: "/" + name, name: filepath.Join(own, name), "": "/test/ID"} {
 		t.Run(path, func(t *testing.T) {
 			box := sleeping(t, deps, func(s *specs.Spec) { s.Linux.CgroupsPath = path })
