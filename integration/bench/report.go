@@ -72,10 +72,13 @@ func (r *results) tables() string {
 		if len(figures) == 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "### %s\n\n| figure | %s | ours / runc | ours / crun | ours / null |\n|---|%s---|---|---|\n", g.title, strings.Join(peerOrder, " | "), strings.Repeat("---|", len(peerOrder)))
+		columns := slices.DeleteFunc(slices.Clone(peerOrder), func(p string) bool {
+			return !slices.ContainsFunc(figures, func(f string) bool { return len(r.Samples[f][p]) > 0 })
+		})
+		fmt.Fprintf(&b, "### %s\n\n| figure | %s | ours / runc | ours / crun | ours / null |\n|---|%s---|---|---|\n", g.title, strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
 		for _, f := range figures {
 			fmt.Fprintf(&b, "| %s |", f)
-			for _, p := range peerOrder {
+			for _, p := range columns {
 				b.WriteString(" " + cell(r.Samples[f][p]) + " |")
 			}
 			for _, p := range []string{runc, crun, null} {
