@@ -266,7 +266,22 @@ func record(t *testing.T, d *daemon.Daemon) *recorder {
 			}
 		}
 	}()
+	r.listening(t, d)
 	return r
+}
+
+// listening waits until containerd knows of the subscription, which the client asks for beside: an event of our own is sent until it comes.
+func (r *recorder) listening(t *testing.T, d *daemon.Daemon) {
+	t.Helper()
+	id := fmt.Sprint("listening-", time.Now().UnixNano())
+	for end := time.Now().Add(stepLimit); len(r.of(id)) == 0; time.Sleep(5 * time.Millisecond) {
+		if err := d.Client.EventService().Publish(daemon.Context(), "/tasks/oom", &eventsapi.TaskOOM{ContainerID: id}); err != nil {
+			t.Fatal(err)
+		}
+		if time.Now().After(end) {
+			t.Fatal("containerd sends no events")
+		}
+	}
 }
 
 func (r *recorder) add(e *events.Envelope) {
