@@ -175,12 +175,14 @@ func TestResourcesV1Rest(t *testing.T) {
 // TestResourcesRefused: what this machine does not have is refused by its field, before anything is made.
 func TestResourcesRefused(t *testing.T) {
 	deps := newDeps(t)
-	absent := "/linux/resources/rdma/mlx5_0: the cgroup controller rdma is not mounted"
-	if isUnified(deps) {
-		absent = "/linux/resources/network/classID: cgroup v2 has no such limit"
-	}
-	// With the controller it is the kernel that does not know the device.
 	rdma := slices.ContainsFunc(deps.Facts.Cgroup.Hierarchies, func(h facts.Hierarchy) bool { return slices.Contains(h.Controllers, "rdma") })
+	absent := "/linux/resources/rdma/mlx5_0: the cgroup controller rdma is not mounted"
+	switch {
+	case isUnified(deps):
+		absent = "/linux/resources/network/classID: cgroup v2 has no such limit"
+	case rdma: // then it is the kernel that does not know the device
+		absent = "(/linux/resources/rdma/mlx5_0)"
+	}
 	for want, edit := range map[string]func(*specs.LinuxResources){
 		"/linux/resources/memory/kernel: cannot be carried out": func(r *specs.LinuxResources) { r.Memory = &specs.LinuxMemory{Kernel: new(int64(1 << 20))} }, //nolint:staticcheck // deprecated
 		"/linux/resources/blockIO/leafWeight: cannot be carried out": func(r *specs.LinuxResources) {
