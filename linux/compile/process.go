@@ -191,6 +191,9 @@ func (c *compiler) waitAtFifo() {
 	c.b.In(plan.Child, plan.Ready)
 	c.hear("wait until everything is done", "0 is the creator's death: then this process ends too", plan.RegSyncC, 1)
 	// It has a long time to wait: it keeps nothing but its streams and the gate, which moves behind them.
+	if c.rootless() { // whom a plain user adds enters by setns(2), which asks whether it may trace us; nobody is in here before the create is done
+		c.dumpable("let the creator's user reach us", 1)
+	}
 	at := uint64(firstPreserved + c.in.PreserveFDs)
 	c.b.Add(plan.Step{Label: fmt.Sprintf("make the gate descriptor %d", at), Why: "dup(2)", Sys: abi.SysDup3, Tolerate: []abi.Errno{abi.EINVAL}, // it is
 		Args: []plan.Arg{plan.R(c.b.Reg(plan.RegGate)), plan.V(at), plan.T(abi.O_CLOEXEC, "O_CLOEXEC")}})

@@ -43,13 +43,14 @@ func (c *compiler) visible(f func()) {
 		f()
 		return
 	}
-	set := func(label string, value uint64) {
-		c.b.Add(plan.Step{Label: label, Sys: abi.SysPrctl, Why: "proc(5): the files of a process that is not dumpable are root's",
-			Args: []plan.Arg{plan.T(abi.PR_SET_DUMPABLE, "PR_SET_DUMPABLE"), plan.V(value)}})
-	}
-	set("let the parent reach us", 1)
+	c.dumpable("let the parent reach us", 1)
 	f()
-	set("be not dumpable again", 0)
+	c.dumpable("be not dumpable again", 0)
+}
+
+func (c *compiler) dumpable(label string, value uint64) {
+	c.b.Add(plan.Step{Label: label, Sys: abi.SysPrctl, Why: "proc(5), ptrace(2): a process that is not dumpable is root's alone",
+		Args: []plan.Arg{plan.T(abi.PR_SET_DUMPABLE, "PR_SET_DUMPABLE"), plan.V(value)}})
 }
 
 // Values of unix(7), and of struct msghdr and struct cmsghdr on 64-bit machines (recvmsg(2), cmsg(3)).
