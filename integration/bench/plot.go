@@ -9,7 +9,7 @@ import (
 
 // Measures of a plot in pixels.
 const (
-	plotWidth, labelWidth, valueWidth = 760, 190, 90
+	plotWidth, labelWidth, valueWidth = 900, 300, 110
 	barHeight, barGap, groupGap       = 14, 2, 12
 	titleHeight                       = 26
 )
