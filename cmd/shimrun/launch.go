@@ -96,9 +96,9 @@ func (a *app) launch(ctx context.Context, id string, o *launchOptions, gate bool
 func checkTerminal(terminal, detach bool, socket string) error {
 	switch {
 	case terminal && detach && socket == "":
-		return errors.New("cannot allocate tty if runc will detach without setting console socket")
+		return errors.New("a terminal of a container that is left alone needs --console-socket: somebody has to hold it")
 	case (!terminal || !detach) && socket != "":
-		return errors.New("cannot use console socket if runc will not detach or allocate tty")
+		return errors.New("--console-socket is for a terminal of a container that is left alone")
 	}
 	return nil
 }
