@@ -37,7 +37,7 @@ test-integration: build setup ## the contract, through real containerds (1.6 and
 test-vm: ## all tests in virtual machines: cgroup v1, v2, systemd, AppArmor, CRIU (hours; MODES=v2 is one)
 	integration/vm/test.sh $(MODES)
 
-test-vm-short: ## the part of them that CI runs: cgroups and the contract under pure cgroup v2 (ten minutes)
+test-vm-short: ## a part of them in ten minutes: cgroups and the contract under pure cgroup v2
 	integration/vm/test.sh -s -p linux/cgroup -p linux/host -p linux/run -p oom -p integration/contract v2
 
 lint: ## golangci-lint over both modules
