@@ -58,7 +58,7 @@ func Load(s State) (Cgroup, error) {
 	case s.None:
 		return none{}, nil
 	case s.Version == 1 && len(s.Dirs) > 0:
-		c = &v1{dirs: s.Dirs}
+		c = &v1{dirs: s.Dirs, unit: s.Unit != nil}
 	case s.Version == 2 && len(s.Dirs) == 1:
 		c = &v2{dir: s.Dirs[0]}
 	}

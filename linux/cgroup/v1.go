@@ -22,7 +22,10 @@ import (
 )
 
 // v1 is a cgroup in every mounted v1 hierarchy.
-type v1 struct{ dirs []files.Dir }
+type v1 struct {
+	dirs []files.Dir
+	unit bool // of systemd, which may take a process out of a hierarchy: all are looked into for them
+}
 
 const procsFile = "cgroup.procs"
 
@@ -43,7 +46,21 @@ func (c *v1) main() string {
 }
 
 // Pids implements Cgroup.
-func (c *v1) Pids() ([]int, error) { return pidsBelow(c.main()) }
+func (c *v1) Pids() ([]int, error) {
+	if !c.unit {
+		return pidsBelow(c.main())
+	}
+	var all []int
+	for _, d := range c.dirs {
+		pids, err := pidsBelow(d.Path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, pids...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
 
 // pidsBelow lists the processes of dir and the directories below.
 func pidsBelow(dir string) ([]int, error) {
