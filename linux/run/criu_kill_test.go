@@ -1,14 +1,11 @@
 package run
 
 import (
-	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -88,35 +85,4 @@ func gateOf(p *plan.Plan) int {
 		}
 	}
 	return -1
-}
-
-// TestCriuCancelled: a client that goes away ends the restore, and nothing is left.
-func TestCriuCancelled(t *testing.T) {
-	needCriu(t)
-	images := t.TempDir()
-	deps := newDeps(t)
-	b := openBox(t, deps, request(newBundle(t, counter)))
-	b.out.number(1)
-	checkpoint(t, b, criu.Options{ImagePath: images}, false)
-	b.ended(t)
-	bundle := newBundle(t, func(s *specs.Spec) {
-		counter(s)
-		s.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/sleep", Args: []string{"sleep", "1000"}}}}
-	})
-	before := takeTrace(t, bundle)
-	r := request(bundle)
-	r.Restore = &criu.Options{ImagePath: images}
-	c, err := Create(t.Context(), deps, r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(5*time.Second, cancel)
-	if err := c.Start(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("start: %v", err)
-	}
-	if err := c.Delete(t.Context()); err != nil {
-		t.Error(err)
-	}
-	noTrace(t, before, bundle)
 }
