@@ -8,9 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
 
 	"example.io/shim/process"
 )
@@ -151,18 +155,33 @@ func place(pid int, opts process.Options) error {
 // cgroupMounts are the places of the hierarchies, v1's and v2's.
 const cgroupMounts = "/sys/fs/cgroup"
 
+// hierarchies returns the mount points of the cgroup hierarchies that have controllers, or names: v1's, or v2's alone. What lies beside them in the same place,
+// as a folder that somebody made, is none.
+func hierarchies() ([]string, error) {
+	is := func(dir string, magic int64) bool {
+		var st unix.Statfs_t
+		return unix.Statfs(dir, &st) == nil && st.Type == magic
+	}
+	if is(cgroupMounts, unix.CGROUP2_SUPER_MAGIC) {
+		return []string{cgroupMounts}, nil
+	}
+	all, err := filepath.Glob(filepath.Join(cgroupMounts, "*"))
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(dir string) bool { return !is(dir, unix.CGROUP_SUPER_MAGIC) }), nil
+}
+
 // placeInCgroup moves the shim into the cgroup of the option shim_cgroup, in every hierarchy, and makes it where it is not there.
 func placeInCgroup(pid int, cgroup string) error {
-	roots := []string{cgroupMounts}
-	if _, err := os.Stat(filepath.Join(cgroupMounts, "cgroup.procs")); err != nil {
-		if roots, err = filepath.Glob(filepath.Join(cgroupMounts, "*")); err != nil {
-			return err
-		}
+	roots, err := hierarchies()
+	if err != nil {
+		return fmt.Errorf("option shim_cgroup: %w", err)
+	}
+	if len(roots) == 0 {
+		return fmt.Errorf("option shim_cgroup: no cgroup hierarchy is mounted below %s: %w", cgroupMounts, errdefs.ErrFailedPrecondition)
 	}
 	for _, root := range roots {
-		if strings.HasSuffix(root, "/unified") {
-			continue // hybrid: no controllers
-		}
 		dir := root
 		for name := range strings.SplitSeq(filepath.Clean("/"+cgroup), "/") {
 			dir = filepath.Join(dir, name)

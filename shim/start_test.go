@@ -239,6 +239,14 @@ func TestShimCgroup(t *testing.T) {
 			}
 		}
 	})
+	foreign := filepath.Join(cgroupMounts, name+"-no-hierarchy")
+	if err := os.Mkdir(foreign, 0o755); err == nil { // v2's own hierarchy is there otherwise, in which it is a cgroup like others
+		t.Cleanup(func() {
+			if err := os.Remove(foreign); err != nil {
+				t.Errorf("a folder that is no hierarchy: %v", err)
+			}
+		})
+	}
 	answer, err := startPlain(t, marshal(t, anyOf(t, optionsType, &runcopts.Options{ShimCgroup: "../../" + name + "/sub"})))
 	must(t, err)
 	d := connect(t, answer)
