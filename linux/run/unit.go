@@ -23,6 +23,9 @@ func SystemdFacts(ctx context.Context, f facts.Facts) (facts.Facts, error) {
 	if _, err := systemd.Socket(user); err != nil {
 		return f, fmt.Errorf("option systemd_cgroup: %w", err)
 	}
+	if user && f.Cgroup.Version == 1 {
+		return f, fmt.Errorf("option systemd_cgroup: a user's systemd has no controllers of cgroup v1: the system's takes their cgroups away: %w", errdefs.ErrNotImplemented)
+	}
 	f.Cgroup.Systemd.User = user
 	var err error
 	if user { // its place is its own to tell

@@ -268,6 +268,15 @@ func TestUnitUser(t *testing.T) {
 	command(t, "systemd-run", "--unit="+service, "--property=Delegate=yes", "--setenv=XDG_RUNTIME_DIR="+dir, "/lib/systemd/systemd", "--user", "--unit=basic.target")
 	t.Cleanup(func() { systemctl(t, "stop", service) })
 	t.Setenv("XDG_RUNTIME_DIR", dir)
+	if !isUnified(deps) {
+		deps.Facts.UID = 1000
+		for end := time.Now().Add(20 * settle); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			if _, err := SystemdFacts(t.Context(), deps.Facts); errors.Is(err, errdefs.ErrNotImplemented) {
+				return
+			}
+		}
+		t.Fatal("a user's systemd was taken on cgroup v1")
+	}
 	for end := time.Now().Add(20 * settle); ; time.Sleep(50 * time.Millisecond) {
 		var err error
 		if deps.Facts, err = SystemdFacts(t.Context(), deps.Facts); err == nil && deps.Facts.Cgroup.Systemd.User {
