@@ -1,6 +1,8 @@
 package compile
 
 import (
+	"slices"
+
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"example.io/shim/linux/abi"
@@ -8,6 +10,7 @@ import (
 	"example.io/shim/linux/cgroup/files"
 	"example.io/shim/linux/facts"
 	"example.io/shim/linux/plan"
+	"example.io/shim/linux/spec"
 )
 
 // ExecInput is what a further process of a container is made of. Process has passed spec.ValidateProcess.
@@ -20,6 +23,7 @@ type ExecInput struct {
 	NoNewKeyring bool
 	Filter       []byte // plan.ItemFilter of the container's plan: not to be made once more; nil for none
 	PreserveFDs  int    // see CreateInput
+	Traced       bool   // a process of the container has, or may have, CAP_SYS_PTRACE in the runtime's user namespace: see Traces
 	path         string // of the program, when it is not the first argument
 }
 
@@ -40,6 +44,7 @@ func Exec(in ExecInput) (*plan.Plan, error) {
 	if _, user := c.joinFlags(); user {
 		c.ns.joinUser = true
 	}
+	c.twice = c.entersPids() && (c.rootless() || in.Traced)
 	for _, topic := range []func() error{
 		c.checkLabels, c.makeFilter, c.openCgroups, c.openClass, c.openNull, c.execHome, c.launchExec, c.enterContainer, c.execTerminal, c.limits, c.personality, c.memoryPolicy, c.identity, c.findCommand, c.execReady, c.execute,
 	} {
@@ -59,6 +64,16 @@ func (c *compiler) joinFlags() (flags uint64, user bool) {
 		user = user || n.Type == specs.UserNamespace
 	}
 	return flags, user
+}
+
+// Traces says that a process with these capabilities could look at one that enters its container, which is not dumpable, and take descriptors from it
+// (ptrace(2), "Ptrace access mode checking"; pidfd_getfd(2)): it has CAP_SYS_PTRACE, or may get it by an execve, in the runtime's own user namespace.
+func Traces(s *specs.Spec, p *specs.Process) bool {
+	if _, user := spec.Namespace(s, specs.UserNamespace); user || p.Capabilities == nil {
+		return false
+	}
+	const name = "CAP_SYS_PTRACE"
+	return slices.Contains(p.Capabilities.Bounding, name) || slices.Contains(p.Capabilities.Permitted, name)
 }
 
 func (c *compiler) openNull() error {
@@ -84,7 +99,7 @@ func (c *compiler) launchExec() error {
 	if err := c.initialAffinity(); err != nil {
 		return err
 	}
-	if c.entersPids() && !c.rootless() {
+	if c.entersPids() && !c.twice {
 		c.b.Add(plan.Step{Label: "enter the pid namespace for the child", Why: "setns(2), pid_namespaces(7): the child is born inside", Sys: abi.SysSetns,
 			Args: []plan.Arg{plan.R(c.b.Reg(plan.RegInit)), plan.T(abi.CLONE_NEWPID, "CLONE_NEWPID")}})
 	}
@@ -103,8 +118,7 @@ func (c *compiler) enterContainer() error {
 	}
 	c.setLabels() // with the host's rights and mounts
 	flags, user := c.joinFlags()
-	again := c.entersPids() && c.rootless()
-	if again {
+	if c.twice {
 		flags |= abi.CLONE_NEWPID
 	}
 	if flags != 0 {
@@ -112,7 +126,7 @@ func (c *compiler) enterContainer() error {
 			Args: []plan.Arg{plan.R(c.b.Reg(plan.RegInit)), plan.T(flags, flagText(flags))}})
 	}
 	c.close(c.b.Reg(plan.RegInit), "init's pidfd")
-	if again {
+	if c.twice {
 		c.bornAgain("", 0)
 	}
 	if user {

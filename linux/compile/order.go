@@ -55,6 +55,7 @@ type compiler struct {
 	proc    *specs.Process
 	create  bool   // a container, not a further process
 	program string // see ExecInput.path
+	twice   bool   // a further process is born outside of the container's pid namespace, gives up what is the runtime's, and is born again inside
 	dirs    []files.Dir
 	unit    *unit.Unit // whose cgroups they are, nil without systemd
 	keep    []plan.Reg // descriptors that the child takes over

@@ -194,12 +194,15 @@ func runToEnd(t *testing.T, deps *Deps, r Request, terminal bool) {
 
 // TestExecFaults makes every step of an exec fail: the container stays as it was.
 func TestExecFaults(t *testing.T) {
-	for _, name := range []string{"plain", "terminal", "seccomp"} {
+	for _, name := range []string{"plain", "terminal", "seccomp", "traced", "traced terminal"} {
 		t.Run(name, func(t *testing.T) {
-			terminal := name == "terminal"
+			terminal := strings.HasSuffix(name, "terminal")
 			var a *agent
 			bundle := newBundle(t, func(s *specs.Spec) {
 				s.Process.Args = []string{"sleep", "1000"}
+				if strings.HasPrefix(name, "traced") { // what enters is born twice
+					s.Process.Capabilities.Bounding = append(s.Process.Capabilities.Bounding, "CAP_SYS_PTRACE")
+				}
 				if name == "seccomp" { // a process without no_new_privs, whose listener goes to an agent
 					topics[name].edit(s)
 					a = newAgent(t, faultAgent)

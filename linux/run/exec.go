@@ -1,0 +1,94 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"example.io/shim/linux/compile"
+	"example.io/shim/linux/plan"
+	"example.io/shim/linux/spec"
+)
+
+// Exec adds a process and returns when its program has been executed or could not be.
+func (c *Container) Exec(ctx context.Context, r ExecRequest) (*Process, error) {
+	ps, err := spec.ParseProcess(r.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
+	}
+	ps.Terminal = r.Terminal
+	if err := spec.ValidateProcess(ps, spec.Options{}); err != nil {
+		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
+	}
+	if compile.Traces(c.spec, ps) {
+		c.traced.Store(true)
+	}
+	dirs := c.state.CgroupDirs
+	if r.CgroupDirs != nil {
+		dirs = r.CgroupDirs
+	}
+	p, err := compile.Exec(compile.ExecInput{
+		ID: c.state.ID, ExecID: r.ExecID, Process: ps, Spec: c.spec, Facts: c.deps.Facts,
+		CgroupDirs: dirs, NoNewKeyring: c.keep.NoNewKeyring, Filter: c.filter, PreserveFDs: r.PreserveFDs,
+		Traced: c.traced.Load() || compile.Traces(c.spec, c.spec.Process) || c.sharesPids(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
+	}
+	init, err := c.target()
+	if err != nil {
+		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
+	}
+	return c.execPlan(ctx, init, p, "exec "+r.ExecID+" in", r.Terminal, r.Stdio, r.PreserveFDs)
+}
+
+// execPlan carries out the plan of a further process.
+func (c *Container) execPlan(ctx context.Context, init target, p *plan.Plan, action string, terminal bool, stdio [3]*os.File, preserve int) (*Process, error) {
+	inputs, err := standardInputs(terminal, stdio)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", action, c.state.ID, err)
+	}
+	initFD := -1
+	err = init.Do(func(pidfd int) (err error) {
+		initFD, err = unix.FcntlInt(uintptr(pidfd), unix.F_DUPFD_CLOEXEC, 3)
+		return err
+	})
+	if err != nil {
+		closeAll(inputs)
+		return nil, fmt.Errorf("%s %s: the container has ended: %w", action, c.state.ID, errdefs.ErrFailedPrecondition)
+	}
+	inputs[plan.RegInit] = initFD
+	if err := preserved(inputs, preserve); err != nil {
+		closeAll(inputs)
+		return nil, fmt.Errorf("%s %s: %w", action, c.state.ID, err)
+	}
+	e, err := newEngine(c.state.ID, action, p, c.deps, inputs, "")
+	if err != nil {
+		return nil, err
+	}
+	e.agent = c.sendListener
+	e.rootfs = c.state.Rootfs
+	if reg := p.Reg(plan.RegInitPid); reg != 0 {
+		e.im.SetReg(reg, int64(init.Pid()))
+	}
+	if err := e.run(ctx); err != nil {
+		return nil, err
+	}
+	proc, err := e.process(terminal)
+	if err != nil {
+		return nil, errors.Join(err, e.abort())
+	}
+	e.release()
+	return proc, nil
+}
+
+// sharesPids says that other containers may be in the pid namespace, with whatever capabilities.
+func (c *Container) sharesPids() bool {
+	path, own := spec.Namespace(c.spec, specs.PIDNamespace)
+	return own && path != ""
+}
