@@ -45,6 +45,7 @@ func TestKilledShim(t *testing.T) {
 		id := b.task.ID()
 		ch, err := b.task.Wait(b.ctx)
 		b.ok(err)
+		r.want(t, id, "create", "start") // an event that the shim has not delivered yet dies with it
 		b.ok(syscall.Kill(b.shimOf(), syscall.SIGKILL))
 		select {
 		case <-ch:

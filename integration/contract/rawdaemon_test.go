@@ -206,10 +206,12 @@ func TestSubreaper(t *testing.T) {
 		if got := parent(); !strings.Contains(got, want) {
 			t.Errorf("the orphan %d is not the shim's, %d: %s", orphan, r.pid, got)
 		}
-		for end := time.Now().Add(stepLimit); zombies(r.pid) != "" && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		left := zombies(r.pid) // asked once for each answer: the sleepers end one after the other
+		for end := time.Now().Add(stepLimit); left != "" && time.Now().Before(end); left = zombies(r.pid) {
+			time.Sleep(5 * time.Millisecond)
 		}
-		if got := zombies(r.pid); got != "" {
-			t.Errorf("not reaped: %s", got)
+		if left != "" {
+			t.Errorf("not reaped: %s", left)
 		}
 		r.finish()
 	})
