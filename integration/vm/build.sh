@@ -6,7 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cache=$(cd "$here/../.." && pwd)/.cache/vm
 
 # The guest's packages, besides Debian's essential ones. containerd is Debian's (1.6); e2fsprogs is for file systems in files.
-guest_packages=systemd,systemd-sysv,dbus,apparmor,criu,containerd,runc,crun,busybox-static,iproute2,iptables,procps,kmod,libseccomp2,uidmap,e2fsprogs
+guest_packages=systemd,systemd-sysv,dbus,apparmor,criu,containerd,runc,crun,busybox-static,iproute2,iptables,procps,kmod,libseccomp2,uidmap,e2fsprogs,strace
 # What the initial ram disk loads to reach the root disk, the host's pipes (virtio_console) and the host's files (qemu_fw_cfg).
 early_modules="virtio_pci virtio_blk virtio_console qemu_fw_cfg ext4"
 # The parts of the kernel's modules that containers need; all of them are several times as large.
