@@ -105,7 +105,6 @@ func (a *app) exec(id string, args []string, o *execOptions) error {
 		return err
 	}
 	sigs := listen(!o.detach)
-	defer sigs.stop()
 	proc, err := c.Exec(ctx, run.ExecRequest{ExecID: "process", Spec: data, Terminal: p.Terminal, CgroupDirs: dirs, PreserveFDs: o.preserveFDs,
 		Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}})
 	if err != nil {

@@ -31,7 +31,6 @@ func (a *app) runContainer(what, id string, o *launchOptions, keep, noSubreaper 
 		}
 	}
 	signals := listen(!o.detach)
-	defer signals.stop()
 	l, err := a.launch(ctx, id, o, false)
 	if err != nil {
 		return startFailure(what, err)
