@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
@@ -37,18 +36,13 @@ its own.`,
 }
 
 func (a *app) kill(id string, sig unix.Signal, all bool) error {
-	c, err := a.load(id)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	status, err := c.Status()
-	if err != nil {
-		return err
-	}
+	return a.inStatus(id, func(c *run.Container, status run.Status) error { return killIn(c, status, sig, all) })
+}
+
+func killIn(c *run.Container, status run.Status, sig unix.Signal, all bool) error {
 	own := true
 	if s, err := c.Spec(); err == nil {
-		own = ownPids(s)
+		own = spec.OwnPidNamespace(s)
 	}
 	if status == run.Stopped {
 		if !own && sig == unix.SIGKILL || all {
@@ -56,6 +50,7 @@ func (a *app) kill(id string, sig unix.Signal, all bool) error {
 		}
 		return errors.New("container not running")
 	}
+	var err error
 	if all || !own && sig == unix.SIGKILL {
 		err = c.Cgroup().Kill(sig)
 	} else {
@@ -65,12 +60,6 @@ func (a *app) kill(id string, sig unix.Signal, all bool) error {
 		err = c.Cgroup().Thaw(context.Background()) // what is frozen cannot die
 	}
 	return err
-}
-
-// ownPids says that the container has a pid namespace of its own, whose processes end with init.
-func ownPids(s *specs.Spec) bool {
-	path, ok := spec.Namespace(s, specs.PIDNamespace)
-	return ok && path == ""
 }
 
 func parseSignal(name string) (unix.Signal, error) {

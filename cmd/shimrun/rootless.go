@@ -43,7 +43,7 @@ func (a *app) withoutCgroup(f facts.Facts, s *specs.Spec, id string) (bool, erro
 		return false, fmt.Errorf("unable to apply cgroup configuration: rootless needs no limits + no cgrouppath when no permission is granted for cgroups: %s: %w",
 			s.Linux.CgroupsPath, unix.EACCES)
 	}
-	if !ownPids(s) {
+	if !spec.OwnPidNamespace(s) {
 		a.log.warn("Creating a rootless container with no cgroup and no private pid namespace. Such configuration is strongly discouraged: " +
 			"nothing can kill all processes of the container")
 	} else {

@@ -412,14 +412,7 @@ func (c *Container) Delete(ctx context.Context) error {
 
 // PrivatePidNamespace says whether the kernel itself kills the rest when init exits: it does when init is the first process of its
 // pid namespace.
-func (c *Container) PrivatePidNamespace() bool {
-	for _, ns := range c.spec.Linux.Namespaces {
-		if ns.Type == specs.PIDNamespace {
-			return ns.Path == ""
-		}
-	}
-	return false
-}
+func (c *Container) PrivatePidNamespace() bool { return spec.OwnPidNamespace(c.spec) }
 
 // Cgroup returns the container's cgroup.
 func (c *Container) Cgroup() cgroup.Cgroup { return c.cg }

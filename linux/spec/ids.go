@@ -53,3 +53,9 @@ func Namespace(s *specs.Spec, t specs.LinuxNamespaceType) (path string, ok bool)
 	}
 	return "", false
 }
+
+// OwnPidNamespace says that the container has a new pid namespace: the kernel ends its processes with init.
+func OwnPidNamespace(s *specs.Spec) bool {
+	path, ok := Namespace(s, specs.PIDNamespace)
+	return ok && path == ""
+}
