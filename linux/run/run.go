@@ -3,6 +3,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -282,7 +283,8 @@ func (c *Container) build(ctx context.Context, p *plan.Plan) error {
 	c.keepFilter(p)
 	c.gate, c.oom = e, c.watcher(e.oom, c.init)
 	if err := c.state.started(c.init.Pid()); err != nil {
-		return fail(err)
+		// A child that has failed at the gate already says why itself.
+		return fail(cmp.Or(e.childError(), err))
 	}
 	e.oom = nil
 	return nil
