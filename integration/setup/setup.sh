@@ -4,6 +4,7 @@
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 bin=$top/.cache/bin
+. "$top/integration/setup/apt.sh"
 
 packages() {
 	local missing=() pair
@@ -16,17 +17,7 @@ packages() {
 	if ! dpkg -s python3-seccomp >/dev/null 2>&1; then missing+=(python3-seccomp); fi
 	[ ${#missing[@]} = 0 ] && return
 	echo "installing ${missing[*]}"
-	# No service may be started for a package: the tests start their own containerd.
-	local policy=/usr/sbin/policy-rc.d made=
-	if [ ! -e $policy ]; then printf '#!/bin/sh\nexit 101\n' >$policy; chmod 755 $policy; made=1; fi
-	local log; log=$(mktemp)
-	if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
-		tail -20 "$log" >&2
-		[ -z "$made" ] || rm -f $policy
-		exit 1
-	fi
-	[ -z "$made" ] || rm -f $policy
-	rm -f "$log"
+	apt_install "${missing[@]}"
 }
 
 # tool NAME PACKAGE FOLDER: builds a tool that the go.mod in FOLDER pins.
@@ -46,7 +37,7 @@ containerd2() {
 
 # The newest shim of containerd's own, from the same module; a newer runc or crun is taken from .cache/bin when somebody puts it there.
 bench() {
-	command -v gcc >/dev/null || { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends gcc libc6-dev; } >/dev/null
+	command -v gcc >/dev/null || apt_install gcc libc6-dev
 	tool containerd-shim-runc-v2 github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2 "$top/integration" "no_grpc"
 }
 

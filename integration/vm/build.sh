@@ -4,9 +4,12 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=$(cd "$here/../.." && pwd)/.cache/vm
+. "$here/../setup/apt.sh"
 
-# The guest's packages, besides Debian's essential ones. containerd is Debian's (1.6); e2fsprogs is for file systems in files.
+# The guest's packages, besides Debian's essential ones. containerd is Debian's (1.6); e2fsprogs is for file systems in files, python3-seccomp to ask
+# libseccomp, runc and crun to compare with.
 guest_packages=systemd,systemd-sysv,dbus,apparmor,criu,containerd,runc,crun,busybox-static,iproute2,iptables,procps,kmod,libseccomp2,uidmap,e2fsprogs,strace
+guest_packages+=,python3-seccomp
 # What the initial ram disk loads to reach the root disk, the host's pipes (virtio_console) and the host's files (qemu_fw_cfg).
 early_modules="virtio_pci virtio_blk virtio_console qemu_fw_cfg ext4"
 # The parts of the kernel's modules that containers need; all of them are several times as large.
@@ -18,17 +21,11 @@ say() { echo "vm/build: $*" >&2; }
 
 # need COMMAND=PACKAGE... installs what this machine lacks.
 need() {
-	local missing=() pair log
+	local missing=() pair
 	for pair; do command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}"); done
 	[ ${#missing[@]} = 0 ] && return
 	say "installing ${missing[*]}"
-	log=$(mktemp)
-	if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
-		tail -20 "$log" >&2
-		rm -f "$log"
-		exit 1
-	fi
-	rm -f "$log"
+	apt_install "${missing[@]}" >&2
 }
 
 # root_tree DIR makes Debian's tree. The kernel's package is only unpacked beside it: installed, it would want an initramfs generator and run its hooks.
@@ -125,7 +122,10 @@ work=
 trap '[ -z "$work" ] || rm -rf --one-file-system "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 mkdir -p "$cache"
-kernel=$(apt-cache show --no-all-versions linux-image-amd64 2>/dev/null | sed -n 's/^Version: //p' || true)
+# kernel_version asks the lists of packages. A machine may have none yet: what is asked later would be another answer, and another guest.
+kernel_version() { apt-cache show --no-all-versions linux-image-amd64 2>/dev/null | sed -n 's/^Version: //p'; }
+kernel=$(kernel_version || true)
+[ -n "$kernel" ] || { apt_update && kernel=$(kernel_version || true); }
 key=$( { cat "$here/build.sh" "$here"/guest/*; echo "$kernel"; } | sha256sum | cut -c1-16)
 guest=$cache/guest-$key
 if [ ! -e "$guest" ]; then
