@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,13 +72,25 @@ func (c *ofUnit) Update(r *specs.LinuxResources) error {
 		return fail(err)
 	}
 	defer conn.Close()
+	group, err := os.ReadFile(c.path("memory", oomGroup))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // v1 has none
+		return fail(err)
+	}
 	if err := conn.Set(c.unit.Name, props); err != nil {
 		return fail(err)
 	}
-	// It has written the files, some of them rounded (CPUQuotaPerSecUSec).
+	// It has written the files, some of them rounded (CPUQuotaPerSecUSec), and one that it has no property for.
+	if group != nil {
+		if err := os.WriteFile(c.path("memory", oomGroup), group, 0); err != nil {
+			return fmt.Errorf("update: %w", err)
+		}
+	}
 	_, _, err = c.update(r)
 	return err
 }
+
+// oomGroup is a file that systemd writes with what it has for services, also in a scope.
+const oomGroup = "memory.oom.group"
 
 // setLimit is how long an update waits for systemd: less than clients wait for an answer (the CRI 2 minutes, ctr 10 s).
 const setLimit = 9 * time.Second

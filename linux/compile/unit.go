@@ -136,10 +136,11 @@ func (c *compiler) lateUnit() error {
 	}
 	c.b.Add(plan.Step{Op: plan.OpCall, Call: plan.CallSetUnit, Label: "set the late limits of the systemd unit " + c.unit.Name, Source: "/linux/resources", Why: whyUnit,
 		Path: c.unit.Name, Args: append(c.unitArgs(), c.propertyList(props))})
-	// systemd has written all files that it knows of anew, and rounded the quota.
+	// systemd has written all files that it knows of anew, rounded the quota, and taken the group of the OOM killer back, for which a scope has no property
+	// before version 253.
 	for _, w := range writes {
 		switch w.File {
-		case "cpu.max":
+		case "cpu.max", "memory.oom.group":
 			c.writeUnified(w)
 		case "cpu.cfs_quota_us":
 			c.writeFiles([]files.Write{w}, w.When)

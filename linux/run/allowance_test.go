@@ -12,8 +12,12 @@ import (
 // does not drift with the machine's load; who raises it says why in the commit.
 const allocations = 3200
 
+// allocationsOfUnit are those with a unit of systemd's on cgroup v1: its properties, and each hierarchy's folder made twice.
+const allocationsOfUnit = 4000
+
 func TestAllocations(t *testing.T) {
 	bundle, deps := newBundle(t, nil), newDeps(t)
+	var steps int
 	got := testing.AllocsPerRun(5, func() {
 		s, err := LoadSpec(bundle)
 		if err != nil {
@@ -23,6 +27,7 @@ func TestAllocations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		steps = len(p.Steps)
 		if err := plan.Verify(p); err != nil {
 			t.Fatal(err)
 		}
@@ -35,8 +40,12 @@ func TestAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if got > allocations {
-		t.Errorf("%.0f allocations, %d are allowed", got, allocations)
+	allowed := allocations
+	if bySystemd && !isUnified(deps) {
+		allowed = allocationsOfUnit
 	}
-	t.Logf("%.0f allocations", got)
+	if got > float64(allowed) {
+		t.Errorf("%.0f allocations, %d are allowed", got, allowed)
+	}
+	t.Logf("%.0f allocations for %d steps", got, steps)
 }

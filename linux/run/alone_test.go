@@ -27,8 +27,8 @@ func alone(t *testing.T) bool {
 	cmd := exec.Command(os.Args[0], "-test.run", pattern, "-test.v", "-test.timeout", "5m")
 	cmd.Env = append(os.Environ(), mark+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()+" ") {
+	out, err := output(cmd)
+	if err != nil || !strings.Contains(out, "--- PASS: "+t.Name()+" ") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	return false

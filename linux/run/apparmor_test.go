@@ -20,7 +20,7 @@ func loadProfile(t *testing.T, name string) {
 	parser := func(option string) {
 		cmd := exec.Command("apparmor_parser", "--skip-cache", option)
 		cmd.Stdin = strings.NewReader(fmt.Sprintf("profile %s flags=(attach_disconnected) {\n file,\n signal,\n capability,\n network,\n mount,\n umount,\n deny /run/denied w,\n}\n", name))
-		if out, err := cmd.CombinedOutput(); err != nil {
+		if out, err := output(cmd); err != nil {
 			t.Errorf("apparmor_parser %s: %v: %s", option, err, out)
 		}
 	}

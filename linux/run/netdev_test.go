@@ -23,10 +23,14 @@ func ip(t *testing.T, args ...string) string {
 	return out
 }
 
-// hostCommand runs a program of the host; its exit is its own although this process reaps orphans.
+// hostCommand runs a program of the host.
 func hostCommand(name string, args ...string) (string, error) {
+	return output(exec.Command(name, args...))
+}
+
+// output runs a command and returns what it writes to both streams. This process reaps orphans: its exit is its own because it is registered.
+func output(cmd *exec.Cmd) (string, error) {
 	var out bytes.Buffer
-	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := children.StartCommand(cmd); err != nil {
 		return "", err

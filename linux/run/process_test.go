@@ -39,7 +39,7 @@ func TestProcess(t *testing.T) {
 		"oom score":         {func(s *specs.Spec) { s.Process.OOMScoreAdj = new(777) }, "cat /proc/self/oom_score_adj", "777"},
 		"names":             {func(s *specs.Spec) { s.Hostname, s.Domainname = "web1", "example.test" }, "hostname; cat /proc/sys/kernel/domainname", "web1\nexample.test"},
 		"no names":          {func(s *specs.Spec) { s.Hostname = "" }, "cat /proc/sys/kernel/domainname", "(none)"},
-		"keyring":           {func(s *specs.Spec) { s.Linux.MaskedPaths = nil }, `grep -o 'keyring *_ses[^:]*' /proc/keys | tr -s ' ' | sort -u`, "keyring _ses.ID"},
+		"keyring":           {func(s *specs.Spec) { s.Linux.MaskedPaths = nil }, `grep -o 'keyring *_ses.ID:' /proc/keys | tr -s ' ' | sort -u`, "keyring _ses.ID:"},
 		"signals":           {nil, `exec grep -E '^Sig(Blk|Ign)' /proc/self/status | tr -s '\t' ' '`, "SigBlk: 0000000000000000\nSigIgn: 0000000000000000"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -49,8 +49,8 @@ func TestProcess(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			want := strings.ReplaceAll(c.want, "ID", filepath.Base(bundle))
-			if got := runIn(t, bundle, c.script); got != strings.TrimSpace(want) {
+			id := strings.NewReplacer("ID", filepath.Base(bundle))
+			if got, want := runIn(t, bundle, id.Replace(c.script)), id.Replace(c.want); got != strings.TrimSpace(want) {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
 		})
@@ -174,7 +174,7 @@ func TestNofileInherited(t *testing.T) {
 	if os.Getenv("SHIM_TEST_NOFILE") == "" {
 		cmd := exec.Command("/bin/sh", "-c", `ulimit -S -n 333; exec "$0" -test.run '^TestNofileInherited$' -test.v`, os.Args[0])
 		cmd.Env = append(os.Environ(), "SHIM_TEST_NOFILE=1")
-		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestNofileInherited") {
+		if out, err := output(cmd); err != nil || !strings.Contains(out, "--- PASS: TestNofileInherited") {
 			t.Errorf("%v\n%s", err, out)
 		}
 		return

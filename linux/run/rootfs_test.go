@@ -2,7 +2,6 @@ package run
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -94,7 +93,7 @@ func TestLoopRootfs(t *testing.T) {
 	for _, readonly := range []bool{false, true} {
 		got, err := rootfsOf(t, nil, func(image, dir string) []compile.Mount {
 			file := filepath.Join(dir, "image.ext4")
-			if out, err := exec.Command("mkfs.ext4", "-q", "-d", image, file, "16M").CombinedOutput(); err != nil {
+			if out, err := hostCommand("mkfs.ext4", "-q", "-d", image, file, "16M"); err != nil {
 				t.Fatalf("mkfs.ext4 (e2fsprogs): %v: %s", err, out)
 			}
 			m := compile.Mount{Type: "ext4", Source: file, Options: []string{"loop"}}

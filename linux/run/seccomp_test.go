@@ -60,14 +60,15 @@ func TestSeccomp(t *testing.T) {
 		for _, nnp := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, no_new_privs %v", name, nnp), func(t *testing.T) {
 				deps := newDeps(t)
-				edit := func(s *specs.Spec) { s.Linux.Seccomp, s.Process.NoNewPrivileges = c.p, nnp }
+				noCore := []specs.POSIXRlimit{{Type: "RLIMIT_CORE"}} // the shell tells of a core
+				edit := func(s *specs.Spec) { s.Linux.Seccomp, s.Process.NoNewPrivileges, s.Process.Rlimits = c.p, nnp, noCore }
 				want := c.want
 				if strings.Contains(want, "%d") {
 					want = fmt.Sprintf(want, map[bool]int{true: 1}[nnp])
 				}
 				box := sleeping(t, deps, edit)
 				got := execIn(t, box, func(p *specs.Process) {
-					p.NoNewPrivileges = nnp
+					p.NoNewPrivileges, p.Rlimits = nnp, noCore
 					p.Capabilities = box.spec.Process.Capabilities
 				}, c.script)
 				if name == "condition" { // its first mkdir complains with words that depend on the C library

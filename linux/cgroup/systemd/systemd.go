@@ -152,7 +152,11 @@ func (c *Conn) line() (string, error) {
 	return string(text[:len(text)-2]), nil
 }
 
+// write does nothing after the end of the context, though the watch over that may not have run yet.
 func (c *Conn) write(b []byte) error {
+	if c.ctx.Err() != nil {
+		return context.Cause(c.ctx)
+	}
 	_, err := c.f.Write(b)
 	return c.why(err)
 }
