@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/pflag"
 
@@ -158,8 +159,18 @@ func (a *app) update(id, file string, set func(*specs.LinuxResources) error) err
 		if err := spec.ValidateResources(r, spec.Options{CgroupVersion: c.State().Cgroup.Version}); err != nil {
 			return err
 		}
-		return c.Cgroup().Update(r)
+		return updateFailure(c.Cgroup().Update(r))
 	})
+}
+
+// updateFailure puts runc's words before the error of a limit that is below what is in use.
+func updateFailure(err error) error {
+	for source, words := range map[string]string{"/memory/limit: ": "rejecting memory limit", "/memory/swap: ": "rejecting memory+swap limit"} {
+		if errdefs.IsFailedPrecondition(err) && strings.Contains(err.Error(), source) {
+			return fmt.Errorf("%s: %w", words, err)
+		}
+	}
+	return err
 }
 
 // settle makes of the resources what is meant by them: memory without a limit is without one with swap too, and nobody can have fewer

@@ -10,6 +10,7 @@
 #                      the command starts in the first
 #   --mem MIB          memory (2048)
 #   --smp N            CPUs (2)
+#   --append WORDS     more words for the kernel's command line, as psi=1
 #   --console          print the guest's console at the end; it is printed in any case when the guest fails
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,14 +19,14 @@ failed=125
 say() { echo "vm/run: $*" >&2; }
 die() { say "$*"; exit $failed; }
 
-cgroup=v2 systemd= lsm= limit=600 mem=2048 smp=2 console= shares=()
+cgroup=v2 systemd= lsm= limit=600 mem=2048 smp=2 words= console= shares=()
 while [ $# -gt 0 ]; do
 	case $1 in
 	--) shift; break ;;
 	--systemd) systemd=1; shift; continue ;;
 	--apparmor) lsm=,apparmor; shift; continue ;;
 	--console) console=1; shift; continue ;;
-	--cgroup | --timeout | --share | --mem | --smp) [ $# -ge 2 ] || die "$1 needs a value" ;;
+	--cgroup | --timeout | --share | --mem | --smp | --append) [ $# -ge 2 ] || die "$1 needs a value" ;;
 	*) die "unknown option $1 (a command comes after --)" ;;
 	esac
 	case $1 in
@@ -34,6 +35,7 @@ while [ $# -gt 0 ]; do
 	--share) shares+=("$2") ;;
 	--mem) mem=$2 ;;
 	--smp) smp=$2 ;;
+	--append) words+=" $2" ;;
 	esac
 	shift 2
 done
@@ -75,7 +77,7 @@ done
 } >"$work/command"
 
 # quiet: each character on an emulated serial line costs. The rest spares time, or keeps panics from hanging.
-append="console=ttyS0 quiet panic=-1 mitigations=off nokaslr audit=0 no_timer_check vm.cgroup=$cgroup lsm=landlock,yama$lsm,bpf"
+append="console=ttyS0 quiet panic=-1 mitigations=off nokaslr audit=0 no_timer_check vm.cgroup=$cgroup lsm=landlock,yama$lsm,bpf$words"
 next=/usr/local/lib/vm/boot
 if [ -n "$systemd" ]; then
 	next=/sbin/init

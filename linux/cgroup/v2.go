@@ -256,13 +256,27 @@ func (c *v2) prepare(list []files.Write) ([]files.Write, error) {
 		if err := c.lessMemory(&w); err != nil {
 			return nil, err
 		}
-		limit, err := strconv.ParseUint(w.Value, 10, 64)
-		if usage, ok := readUint(filepath.Join(c.dir.Path, w.NotBelow)); w.NotBelow != "" && err == nil && ok && limit < usage {
-			return nil, fmt.Errorf("%s: %d is less than the %d bytes that are in use (%s): %w", w.Source, limit, usage, w.NotBelow, errdefs.ErrFailedPrecondition)
+		if err := c.inUse(w); err != nil {
+			return nil, err
 		}
 		out = append(out, w)
 	}
 	return c.burstOrder(out), nil
+}
+
+// inUse refuses a limit below what is in use.
+func (c *v2) inUse(w files.Write) error {
+	var sum uint64
+	for _, file := range w.InUse.Files {
+		if n, ok := readUint(filepath.Join(c.dir.Path, file)); ok { // without swap there is no such file, and none in use
+			sum += n
+		}
+	}
+	if w.InUse.Limit > 0 && uint64(w.InUse.Limit) < sum {
+		return fmt.Errorf("%s: %d is less than the %d bytes that are in use (%s): %w", w.Source, w.InUse.Limit, sum, strings.Join(w.InUse.Files, " + "),
+			errdefs.ErrFailedPrecondition)
+	}
+	return nil
 }
 
 // lessMemory turns a limit of memory and swap together into one of swap.

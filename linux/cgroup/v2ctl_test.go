@@ -97,6 +97,8 @@ func TestV2Updates(t *testing.T) {
 		{"the sum alone", memory(specs.LinuxMemory{Swap: new(int64(65 << 20))}), []string{"memory.max=67108864", "memory.swap.max=1048576"}, nil},
 		{"a sum below memory", memory(specs.LinuxMemory{Swap: new(int64(1 << 20))}), []string{"memory.swap.max=1048576"}, errdefs.ErrInvalidArgument},
 		{"below the usage", memory(specs.LinuxMemory{Limit: new(int64(4096)), CheckBeforeUpdate: new(true)}), []string{"memory.max=67108864"}, errdefs.ErrFailedPrecondition},
+		{"a sum below the usage", memory(specs.LinuxMemory{Limit: new(int64(4096)), Swap: new(int64(8192)), CheckBeforeUpdate: new(true)}),
+			[]string{"memory.max=67108864", "memory.swap.max=1048576"}, errdefs.ErrFailedPrecondition},
 		{"no limit", memory(specs.LinuxMemory{Limit: new(int64(-1))}), []string{"memory.max=max", "memory.swap.max=max"}, nil},
 		{"a sum without a limit", memory(specs.LinuxMemory{Swap: new(int64(1 << 20))}), []string{"memory.swap.max=max"}, errdefs.ErrInvalidArgument},
 		{"CPUs", cpu(specs.LinuxCPU{Cpus: "0"}), []string{"cpuset.cpus=0"}, nil},

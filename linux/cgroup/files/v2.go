@@ -19,8 +19,14 @@ type V2Only struct {
 	Optional bool
 	// Live completes Value by what a living cgroup has now. A new cgroup has the kernel's defaults, and Value is complete.
 	Live Live
-	// NotBelow, in an update, is the file with the usage: a Value below it is refused before anything is written.
-	NotBelow string
+	// InUse, in an update, is what a limit may not be below. It is checked before anything is written.
+	InUse InUse
+}
+
+// InUse is a limit of bytes, and the files whose sum is what of it is in use. Without files there is nothing to check.
+type InUse struct {
+	Limit int64
+	Files []string
 }
 
 // Live is how an update completes a value.
@@ -137,7 +143,7 @@ func (w *v2) memory(m *specs.LinuxMemory) {
 	}
 	var check V2Only
 	if w.update && value(m.CheckBeforeUpdate) && value(m.Limit) > 0 {
-		check.NotBelow = "memory.current"
+		check.InUse = InUse{value(m.Limit), []string{"memory.current"}}
 	}
 	set("memory.max", "limit", value(m.Limit), check)
 	set("memory.low", "reservation", value(m.Reservation), V2Only{})
@@ -150,7 +156,7 @@ func (w *v2) swap(m *specs.LinuxMemory) {
 	limit, sum, field := value(m.Limit), value(m.Swap), "/memory/swap"
 	more := V2Only{}
 	if w.update && value(m.CheckBeforeUpdate) && sum > 0 {
-		more.NotBelow = "memory.swap.current"
+		more.InUse = InUse{sum, []string{"memory.current", "memory.swap.current"}}
 	}
 	put := func(value, label string) { w.put("memory.swap.max", value, field, label, more) }
 	switch {

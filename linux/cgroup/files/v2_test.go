@@ -35,8 +35,8 @@ func v2Lines(list []Write, err error) string {
 		if w.Live != Whole {
 			fmt.Fprintf(&b, " live %d", w.Live)
 		}
-		if w.NotBelow != "" {
-			b.WriteString(" not below " + w.NotBelow)
+		if w.InUse.Files != nil {
+			fmt.Fprintf(&b, " %d not below %s", w.InUse.Limit, strings.Join(w.InUse.Files, " + "))
 		}
 		b.WriteByte('\n')
 	}
@@ -129,7 +129,8 @@ func TestV2Update(t *testing.T) {
 		want string
 	}{
 		{"sum alone", specs.LinuxResources{Memory: mem(0, 150)}, "memory.swap.max=150 /memory/swap live 2\n"},
-		{"checked", specs.LinuxResources{Memory: checked}, "memory.swap.max=50 /memory/swap not below memory.swap.current\nmemory.max=100 /memory/limit not below memory.current\n"},
+		{"checked", specs.LinuxResources{Memory: checked}, "memory.swap.max=50 /memory/swap 150 not below memory.current + memory.swap.current\n" +
+			"memory.max=100 /memory/limit 100 not below memory.current\n"},
 		{"rules stay", specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: true}}}, ""},
 	} {
 		list, err := V2Update(&c.r, pure)
