@@ -106,7 +106,7 @@ func (a *app) exec(id string, args []string, o *execOptions) error {
 	}
 	sigs := listen(!o.detach)
 	proc, err := c.Exec(ctx, run.ExecRequest{ExecID: "process", Spec: data, Terminal: p.Terminal, CgroupDirs: dirs, PreserveFDs: o.preserveFDs,
-		Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}})
+		Detach: o.detach, Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}})
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ func (a *app) launch(ctx context.Context, id string, o *launchOptions, gate bool
 		return nil, err
 	}
 	c, err := run.Create(ctx, deps, run.Request{
-		ID: id, Bundle: bundle, Home: home, Config: config, Spec: s, Gate: gate, Terminal: s.Process.Terminal,
+		ID: id, Bundle: bundle, Home: home, Config: config, Spec: s, Gate: gate, Detach: o.detach, Terminal: s.Process.Terminal,
 		NoPivot: o.noPivot, NoNewKeyring: o.noNewKeyring, SystemdCgroup: a.systemdCgroup, PreserveFDs: preserve, NoCgroup: alone, Restore: o.restore,
 		Stdio: func() ([3]*os.File, error) { return [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, nil },
 	})

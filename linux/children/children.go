@@ -37,11 +37,19 @@ type Child struct {
 	at     time.Time
 	mu     sync.Mutex // guards file against Close while a signal is sent
 	gone   bool
+	left   bool // its exit is the next parent's to take
+	reap   sync.Once
 }
 
 // Fork runs f, which makes a child process and returns its pid and a pidfd, and registers the child. The pidfd is the registry's from then
 // on. f runs while no orphan is reaped.
-func Fork(f func() (pid, pidfd int, err error)) (*Child, error) {
+func Fork(f func() (pid, pidfd int, err error)) (*Child, error) { return watch(f, false) }
+
+// ForkLeft is Fork for a child that is to live on without us. When it ends while we are its parent still, it stays a zombie: who becomes its
+// parent after us, a subreaper such as Podman's conmon, finds its exit status. It does not go together with Subreaper.
+func ForkLeft(f func() (pid, pidfd int, err error)) (*Child, error) { return watch(f, true) }
+
+func watch(f func() (pid, pidfd int, err error), left bool) (*Child, error) {
 	registry.fork.RLock()
 	defer registry.fork.RUnlock()
 	pid, pidfd, err := f()
@@ -53,7 +61,7 @@ func Fork(f func() (pid, pidfd int, err error)) (*Child, error) {
 	if err := unix.SetNonblock(pidfd, true); err != nil {
 		return nil, abandon(pid, pidfd, fmt.Errorf("make the pidfd of %d non-blocking: %w", pid, err))
 	}
-	c := &Child{pid: pid, fd: pidfd, file: os.NewFile(uintptr(pidfd), "pidfd"), done: make(chan struct{})}
+	c := &Child{pid: pid, fd: pidfd, file: os.NewFile(uintptr(pidfd), "pidfd"), done: make(chan struct{}), left: left}
 	raw, err := c.file.SyscallConn()
 	if err != nil {
 		return nil, abandon(pid, pidfd, fmt.Errorf("wait for %d: %w", pid, err))
@@ -128,8 +136,12 @@ const unknownStatus = 255
 
 func (c *Child) wait(raw syscall.RawConn) {
 	c.status = unknownStatus
+	options := unix.WEXITED | unix.WNOHANG
+	if c.left {
+		options |= unix.WNOWAIT
+	}
 	_ = raw.Read(func(fd uintptr) bool {
-		info, err := waitid(unix.P_PIDFD, int(fd), unix.WEXITED|unix.WNOHANG)
+		info, err := waitid(unix.P_PIDFD, int(fd), options)
 		if err == nil && info.pid == 0 {
 			return false // not yet: the poller waits
 		}
@@ -139,12 +151,34 @@ func (c *Child) wait(raw syscall.RawConn) {
 		return true
 	})
 	c.at = time.Now()
+	if !c.left {
+		c.over()
+	}
+	close(c.done)
+}
+
+// over gives up what there is of a child that was reaped.
+func (c *Child) over() {
 	forget(c.pid)
 	c.mu.Lock()
 	c.gone = true
 	_ = c.file.Close()
 	c.mu.Unlock()
-	close(c.done)
+}
+
+// Reap waits for a child's end and, if it was to be left to another parent, takes its exit after all.
+func (c *Child) Reap() {
+	<-c.done
+	c.reap.Do(func() {
+		if !c.left {
+			return
+		}
+		_ = c.Do(func(pidfd int) error {
+			_, err := waitid(unix.P_PIDFD, pidfd, unix.WEXITED|unix.WNOHANG)
+			return err
+		})
+		c.over()
+	})
 }
 
 // Pid returns the pid in our pid namespace. After the exit it can be another process's.
@@ -177,7 +211,7 @@ func (c *Child) Do(f func(pidfd int) error) error {
 	return f(c.fd)
 }
 
-// Done is closed when the process has ended and was reaped.
+// Done is closed when the process has ended and, unless it is left to another parent, was reaped.
 func (c *Child) Done() <-chan struct{} { return c.done }
 
 // Exit returns the exit code, or 128 + signal, and when it was taken. It is valid once Done is closed.

@@ -343,3 +343,31 @@ func TestLooksAgain(t *testing.T) {
 	forget(pid)
 	none(t)
 }
+
+// TestLeft: the exit of a child that is to be left stays to be found by its next parent, for which this test stands.
+func TestLeft(t *testing.T) {
+	c, err := ForkLeft(shell("exit 7"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status := exit(t, c); status != 7 {
+		t.Errorf("exit status %d, want 7", status)
+	}
+	if err := c.Do(func(int) error { return nil }); err != nil {
+		t.Errorf("its pidfd is not to be had: %v", err)
+	}
+	var status unix.WaitStatus
+	if pid, err := unix.Wait4(c.Pid(), &status, 0, nil); err != nil || pid != c.Pid() || status.ExitStatus() != 7 {
+		t.Errorf("the next parent finds pid %d, status %d, %v", pid, status.ExitStatus(), err)
+	}
+	c.Reap()
+	if c, err = ForkLeft(shell("exit 8")); err != nil {
+		t.Fatal(err)
+	}
+	c.Reap()
+	c.Reap()
+	if status, _ := c.Exit(); status != 8 {
+		t.Errorf("reaped after all: exit status %d, want 8", status)
+	}
+	none(t)
+}

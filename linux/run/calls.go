@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.io/shim/linux/abi"
-	"example.io/shim/linux/children"
 	"example.io/shim/linux/plan"
 )
 
@@ -145,12 +144,12 @@ func userns(uids, gids string) (fd int, err error) {
 // adopt makes the process that the child cloned in its own place (CLONE_PARENT: it is our child too) the container's.
 func (e *engine) adopt(arg plan.Arg) error {
 	first := e.proc
-	<-first.Done() // it leaves right after its clone3, and has noted the pid then
+	first.Reap() // it leaves right after its clone3, and has noted the pid then
 	pid := int(e.im.Value(arg))
 	if pid <= 0 {
 		return fmt.Errorf("the child told of pid %d: %w", pid, unix.ESRCH)
 	}
-	proc, err := children.Fork(func() (int, int, error) {
+	proc, err := e.fork(func() (int, int, error) {
 		pidfd, err := unix.PidfdOpen(pid, 0)
 		if err != nil {
 			return 0, -1, fmt.Errorf("pidfd_open %d: %w", pid, err)

@@ -36,6 +36,7 @@ type engine struct {
 	times      []byte          // in the arena, a struct timespec for each step; nil: nobody asked
 	done       int64           // when the last of the parent's steps was done, in ns
 	ctx        context.Context // of run
+	leave      bool            // the process is to live on without us: its exit is the next parent's
 	// hook runs a hook of the container that is being made or started.
 	hook func(ctx context.Context, kind string, i int) error
 	// agent sends the listener of a process's seccomp filter to the agent at a socket.
@@ -325,7 +326,7 @@ func (e *engine) clone(flags uint64, into int) error {
 	nr, _ := abi.SysCloseRange.Number(runtime.GOARCH)
 	e.im.FillCloseAll(nr, slices.Compact(keep))
 	pidfd := e.plan.Reg(plan.RegPidfd)
-	proc, err := children.Fork(func() (int, int, error) {
+	proc, err := e.fork(func() (int, int, error) {
 		pid, err := child.Fork(e.arena, e.im, flags, into, pidfd)
 		return pid, int(int32(e.im.Reg(pidfd))), err
 	})
@@ -336,6 +337,14 @@ func (e *engine) clone(flags uint64, into int) error {
 	e.im.SetReg(e.plan.Reg(plan.RegPid), int64(proc.Pid()))
 	e.closeReg(e.plan.Reg(plan.RegSyncC))
 	return nil
+}
+
+// fork registers the process that f makes.
+func (e *engine) fork(f func() (pid, pidfd int, err error)) (*children.Child, error) {
+	if e.leave {
+		return children.ForkLeft(f)
+	}
+	return children.Fork(f)
 }
 
 func (e *engine) closeReg(r plan.Reg) {
@@ -380,7 +389,7 @@ func (e *engine) release() {
 func (e *engine) abort() error {
 	if e.proc != nil {
 		_ = e.proc.Signal(unix.SIGKILL) // it may be dead already
-		<-e.proc.Done()
+		e.proc.Reap()
 	}
 	if e.oom != nil {
 		_ = e.oom.Close()

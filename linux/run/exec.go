@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -44,12 +43,12 @@ func (c *Container) Exec(ctx context.Context, r ExecRequest) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
 	}
-	return c.execPlan(ctx, init, p, "exec "+r.ExecID+" in", r.Terminal, r.Stdio, r.PreserveFDs)
+	return c.execPlan(ctx, init, p, "exec "+r.ExecID+" in", r)
 }
 
 // execPlan carries out the plan of a further process.
-func (c *Container) execPlan(ctx context.Context, init target, p *plan.Plan, action string, terminal bool, stdio [3]*os.File, preserve int) (*Process, error) {
-	inputs, err := standardInputs(terminal, stdio)
+func (c *Container) execPlan(ctx context.Context, init target, p *plan.Plan, action string, r ExecRequest) (*Process, error) {
+	inputs, err := standardInputs(r.Terminal, r.Stdio)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", action, c.state.ID, err)
 	}
@@ -63,7 +62,7 @@ func (c *Container) execPlan(ctx context.Context, init target, p *plan.Plan, act
 		return nil, fmt.Errorf("%s %s: the container has ended: %w", action, c.state.ID, errdefs.ErrFailedPrecondition)
 	}
 	inputs[plan.RegInit] = initFD
-	if err := preserved(inputs, preserve); err != nil {
+	if err := preserved(inputs, r.PreserveFDs); err != nil {
 		closeAll(inputs)
 		return nil, fmt.Errorf("%s %s: %w", action, c.state.ID, err)
 	}
@@ -72,14 +71,14 @@ func (c *Container) execPlan(ctx context.Context, init target, p *plan.Plan, act
 		return nil, err
 	}
 	e.agent = c.sendListener
-	e.rootfs = c.state.Rootfs
+	e.rootfs, e.leave = c.state.Rootfs, r.Detach
 	if reg := p.Reg(plan.RegInitPid); reg != 0 {
 		e.im.SetReg(reg, int64(init.Pid()))
 	}
 	if err := e.run(ctx); err != nil {
 		return nil, err
 	}
-	proc, err := e.process(terminal)
+	proc, err := e.process(r.Terminal)
 	if err != nil {
 		return nil, errors.Join(err, e.abort())
 	}

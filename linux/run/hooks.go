@@ -203,7 +203,7 @@ func (c *Container) hookInside(ctx context.Context, init target, kind string, h 
 		return err
 	}
 	defer func() { _ = out.Close() }()
-	proc, err := c.execPlan(ctx, init, p, kind+" hook in", false, [3]*os.File{in, out, out}, 0)
+	proc, err := c.execPlan(ctx, init, p, kind+" hook in", ExecRequest{Stdio: [3]*os.File{in, out, out}})
 	if err != nil {
 		var se *plan.StepError
 		if errors.As(err, &se) && (se.Path == h.Path || se.Label == "find the command") {

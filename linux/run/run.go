@@ -59,6 +59,8 @@ type Request struct {
 	Home string
 	// Gate makes the start one by another process: the created container waits at a fifo in Home, and does not end with this process (Detach).
 	Gate bool
+	// Detach says that the container is to live on without this process, whose parent finds its exit then.
+	Detach bool
 	// NoCgroup leaves the container in our own cgroup.
 	NoCgroup bool
 	// PreserveFDs is how many of our own descriptors from 3 on the process gets.
@@ -81,6 +83,7 @@ type ExecRequest struct {
 	// CgroupDirs replaces the container's when it is not nil.
 	CgroupDirs  []files.Dir
 	PreserveFDs int
+	Detach      bool // as in Request
 }
 
 // ConfigFile is the name of a bundle's configuration.
@@ -270,7 +273,7 @@ func (c *Container) build(ctx context.Context, p *plan.Plan) error {
 		return err
 	}
 	e.agent = c.sendListener
-	e.rootfs = c.state.Rootfs
+	e.rootfs, e.leave = c.state.Rootfs, c.keep.Detach
 	e.hook = func(ctx context.Context, kind string, i int) error { return c.runHook(ctx, e.proc, kind, i) }
 	if err := e.run(ctx); err != nil {
 		return err
@@ -394,7 +397,7 @@ func (c *Container) Delete(ctx context.Context) error {
 	if c.gate != nil {
 		if c.init != nil {
 			_ = c.init.Signal(unix.SIGKILL)
-			<-c.init.Done()
+			c.init.Reap()
 		} else {
 			c.restore.close()
 		}
