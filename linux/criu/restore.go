@@ -33,8 +33,9 @@ type Restore struct {
 	Join     []Namespace
 	// Worker is called with CRIU's pid before it works: what CRIU is in by then (cgroups) its processes are born in.
 	Worker func(pid int) ([]CgroupRoot, error)
-	// Namespaces is called when the namespaces are made, and Restored when the processes are about to go on. An error ends the restore.
-	Namespaces, Restored func(init *children.Child) error
+	// Namespaces is called when the namespaces are made, and Restored when the processes are about to go on. An error ends the restore. Their context ends
+	// with the restore's and with CRIU.
+	Namespaces, Restored func(ctx context.Context, init *children.Child) error
 }
 
 // Restored is what became of images.
@@ -80,7 +81,7 @@ func (r *Restore) Run(ctx context.Context) (res Restored, err error) {
 }
 
 func (r *Restore) work(ctx context.Context, w *worker, m *rpc.CriuOpts, res *Restored) error {
-	stop := w.killOn(ctx)
+	with, stop := w.bound(ctx)
 	defer stop()
 	err := func() error {
 		if r.Worker != nil {
@@ -92,7 +93,7 @@ func (r *Restore) work(ctx context.Context, w *worker, m *rpc.CriuOpts, res *Res
 				m.CgRoot = append(m.CgRoot, &rpc.CgroupRoot{Ctrl: ptr(g.Controller), Path: ptr(g.Path)})
 			}
 		}
-		resp, err := w.ask(&rpc.CriuReq{Type: ptr(rpc.CriuReqType_RESTORE), Opts: m}, func(n *rpc.CriuNotify, f *os.File) error { return r.notified(n, f, res) })
+		resp, err := w.ask(&rpc.CriuReq{Type: ptr(rpc.CriuReqType_RESTORE), Opts: m}, func(n *rpc.CriuNotify, f *os.File) error { return r.notified(with, w, n, f, res) })
 		if err := w.refusal(resp, err); err != nil {
 			return err
 		}
@@ -112,7 +113,7 @@ func (r *Restore) work(ctx context.Context, w *worker, m *rpc.CriuOpts, res *Res
 }
 
 // notified answers one of CRIU's notifications.
-func (r *Restore) notified(n *rpc.CriuNotify, f *os.File, res *Restored) error {
+func (r *Restore) notified(ctx context.Context, w *worker, n *rpc.CriuNotify, f *os.File, res *Restored) error {
 	if f != nil {
 		if n.GetScript() != "orphan-pts-master" || res.Console != nil {
 			return f.Close()
@@ -120,26 +121,23 @@ func (r *Restore) notified(n *rpc.CriuNotify, f *os.File, res *Restored) error {
 		res.Console = f
 		return nil
 	}
+	var then func(context.Context, *children.Child) error
 	switch n.GetScript() {
 	case "setup-namespaces":
-		if err := res.adopt(int(n.GetPid())); err != nil {
-			return err
-		}
-		return call(r.Namespaces, res.Init)
+		then = r.Namespaces
 	case "post-restore":
-		if err := res.adopt(int(n.GetPid())); err != nil {
-			return err
-		}
-		return call(r.Restored, res.Init)
+		then = r.Restored
+	default:
+		return context.Cause(ctx)
 	}
-	return nil
-}
-
-func call(f func(*children.Child) error, init *children.Child) error {
-	if f == nil {
-		return nil
+	if err := res.adopt(int(n.GetPid())); err != nil {
+		return err
 	}
-	return f(init)
+	w.init.Store(res.Init)
+	if then == nil || ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return then(ctx, res.Init)
 }
 
 // adopt registers the first process as a child of ours, once.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/checkpoint-restore/go-criu/v8/rpc"
@@ -37,6 +38,9 @@ type worker struct {
 	cmd    *exec.Cmd
 	sock   *os.File
 	output lastBytes
+	init   atomic.Pointer[children.Child] // the first process of a restore
+	done   chan struct{}                  // closed when CRIU has ended; then status is valid
+	status error
 }
 
 // Found says whether CRIU can be executed.
@@ -77,7 +81,23 @@ func start(files []*os.File) (*worker, error) {
 		_ = w.sock.Close()
 		return nil, fmt.Errorf("execute %s: %w", path, err)
 	}
+	w.done = make(chan struct{})
+	go w.wait()
 	return w, nil
+}
+
+// wait takes CRIU's exit. Processes that it restores have its socket until they run: there would be no end of file for us when it dies in the middle. What it
+// has sent can still be read (unix_dgram_recvmsg in the kernel's net/unix/af_unix.c looks for messages first).
+func (w *worker) wait() {
+	defer close(w.done)
+	err := children.WaitCommand(w.cmd)
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil
+	}
+	w.status = err
+	if raw, err := w.sock.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RD) }) // closed meanwhile: nobody reads any more
+	}
 }
 
 // pid is CRIU's.
@@ -183,17 +203,47 @@ func passed(oob []byte) *os.File {
 // end closes the socket, which ends CRIU, and waits for it.
 func (w *worker) end() error {
 	_ = w.sock.Close()
-	err := children.WaitCommand(w.cmd)
-	if errors.Is(err, exec.ErrWaitDelay) {
-		err = nil
-	}
-	return err
+	<-w.done
+	return w.status
 }
 
-// killOn kills CRIU when ctx ends; the function it returns stops that.
-func (w *worker) killOn(ctx context.Context) func() {
-	stop := context.AfterFunc(ctx, func() { _ = w.cmd.Process.Kill() })
-	return func() { stop() }
+// Who is not wanted any more is told so by the answer to its next notification. firstGrace is how long CRIU may take to come there, most of a restore of a
+// small process; then the process that it makes is killed, which it notices in most places (4.2 waits for ever in one). lastGrace is how long it may take back
+// what it did before it is killed too, and leaves folders behind.
+const (
+	firstGrace = time.Second
+	lastGrace  = 5 * time.Second
+)
+
+// bound ends CRIU's work when ctx ends. The context that it returns ends with CRIU too; the function ends it.
+func (w *worker) bound(ctx context.Context) (context.Context, func()) {
+	with, cancel := context.WithCancelCause(ctx)
+	go func() {
+		if endsBefore(w.done, with.Done()) {
+			cancel(errGone)
+			return
+		}
+		if endsBefore(w.done, time.After(firstGrace)) {
+			return
+		}
+		if init := w.init.Load(); init != nil {
+			_ = init.Signal(unix.SIGKILL) // it may have ended
+		}
+		if !endsBefore(w.done, time.After(lastGrace)) {
+			_ = w.cmd.Process.Kill() // it may have ended
+		}
+	}()
+	return with, func() { cancel(nil) }
+}
+
+// endsBefore waits for the first of two ends, and says whether it is a's.
+func endsBefore[T any](a <-chan struct{}, b <-chan T) bool {
+	select {
+	case <-a:
+		return true
+	case <-b:
+		return false
+	}
 }
 
 // refusal is the error of an answer that says no, nil for one that says yes.

@@ -3,7 +3,6 @@ package run
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -53,7 +52,7 @@ func TestCriuKilledShim(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			before := takeTrace(t, bundle)
+			before, folders := takeTrace(t, bundle), criuFolders(bundle)
 			cmd := exec.Command("/proc/self/exe")
 			cmd.Env = append(os.Environ(), envKillAt+"="+strconv.Itoa(c.at(p)), envKillBundle+"="+bundle, envKillImages+"="+images)
 			cmd.Stderr = os.Stderr
@@ -67,9 +66,7 @@ func TestCriuKilledShim(t *testing.T) {
 				t.Errorf("clean-up: %v", err)
 			}
 			noTrace(t, before, bundle)
-			if left, _ := filepath.Glob(filepath.Join(bundle, "criu*")); len(left) > 0 {
-				t.Errorf("left: %v", left)
-			}
+			noCriu(t, bundle, folders)
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,6 +30,10 @@ const (
 
 // notReached is the exit code of a shim whose step was jumped over.
 const notReached = 3
+
+// The first thread, which /proc/self shows, is the main goroutine's, as in the programs: a goroutine that unshares a namespace on it would change what
+// /proc/self/mountinfo says for good, as that thread never ends.
+func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) {
 	if at := os.Getenv(envKillAt); at != "" {

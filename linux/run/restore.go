@@ -120,7 +120,7 @@ func (c *Container) startRestored(ctx context.Context) error {
 	if err := c.makeTargets(); err != nil {
 		return fail(err)
 	}
-	r, closeFiles, err := c.restoreRequest(ctx, e)
+	r, closeFiles, err := c.restoreRequest(e)
 	if err != nil {
 		return fail(err)
 	}
@@ -230,7 +230,7 @@ func (c *Container) privateRoot() error {
 }
 
 // restoreRequest says what CRIU is to make; the files that it opened are closed by the function it returns.
-func (c *Container) restoreRequest(ctx context.Context, e *engine) (*criu.Restore, func(), error) {
+func (c *Container) restoreRequest(e *engine) (*criu.Restore, func(), error) {
 	r := &criu.Restore{Options: c.restore.opts, Root: c.state.Rootfs, Worker: c.enterWorker}
 	var opened []*os.File
 	closeFiles := func() {
@@ -276,8 +276,10 @@ func (c *Container) restoreRequest(ctx context.Context, e *engine) (*criu.Restor
 			r.Inherit = append(r.Inherit, criu.Inherit{Key: name, File: f})
 		}
 	}
-	r.Namespaces = func(init *children.Child) error { return c.hooks(ctx, init, "prestart", "createRuntime") }
-	r.Restored = func(*children.Child) error { return e.run(ctx) }
+	r.Namespaces = func(ctx context.Context, init *children.Child) error {
+		return c.hooks(ctx, init, "prestart", "createRuntime")
+	}
+	r.Restored = func(ctx context.Context, _ *children.Child) error { return e.run(ctx) }
 	return r, closeFiles, nil
 }
 

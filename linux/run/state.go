@@ -148,11 +148,27 @@ func Cleanup(ctx context.Context, bundle string, log func(format string, args ..
 	if err != nil {
 		return s.Pid, err
 	}
+	if s.Pid == 0 {
+		s.waitForCriu(ctx, cg)
+	}
 	if err := s.cleanup(ctx, cg); err != nil {
 		return s.Pid, err
 	}
 	s.poststop(context.WithoutCancel(ctx), poststopLimit, &specs.Spec{Hooks: &specs.Hooks{Poststop: s.Poststop}, Annotations: s.Annotations}, log)
 	return s.Pid, nil
+}
+
+// criuGrace is how long a CRIU whose shim has died may take to give up: who waits for a clean-up waits 5 s at most.
+const criuGrace = time.Second
+
+// waitForCriu lets a CRIU that was restoring the container take back what it did: a killed one leaves folders in /tmp.
+func (s *State) waitForCriu(ctx context.Context, cg cgroup.Cgroup) {
+	const pause = 5 * time.Millisecond
+	for end := time.Now().Add(criuGrace); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(pause) {
+		if pids, err := cg.Pids(); err != nil || len(pids) == 0 {
+			return
+		}
+	}
 }
 
 func (s *State) cleanup(ctx context.Context, cg cgroup.Cgroup) error {
