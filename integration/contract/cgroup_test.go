@@ -8,7 +8,6 @@ import (
 
 	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
 	v2 "github.com/containerd/cgroups/v3/cgroup2/stats"
-	runcopts "github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/typeurl/v2"
 
 	"example.io/shim/integration/daemon"
@@ -62,25 +61,6 @@ func usageOf(t *testing.T, data typeurl.Any) usage {
 	}
 	t.Fatalf("metrics of type %T", v)
 	return usage{}
-}
-
-// bySystemd says that the tests' cgroups are to be made by systemd: integration/vm/test.sh v2-systemd. The ones that talk to a shim themselves go on without.
-var bySystemd = os.Getenv("SHIM_TEST_CGROUP_DRIVER") == "systemd"
-
-// driverOptions are the runtime's for the driver of these tests.
-func driverOptions() any {
-	if bySystemd {
-		return &runcopts.Options{SystemdCgroup: true}
-	}
-	return nil
-}
-
-// cgroupsPath is that of a container.
-func cgroupsPath(id string) string {
-	if bySystemd {
-		return trace.Slice(daemon.Namespace) + ":shim:" + id
-	}
-	return "/" + daemon.Namespace + "/" + id // as ctr does it
 }
 
 // frozen says what the kernel says of a container.

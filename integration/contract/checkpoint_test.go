@@ -16,14 +16,15 @@ import (
 	"github.com/containerd/containerd/v2/pkg/oci"
 
 	"example.io/shim/integration/daemon"
+	"example.io/shim/internal/need"
 )
 
 // needCriu skips a test where CRIU cannot work: it knows no vDSO of kernels that are much newer than itself. The virtual machine (integration/vm) has a
 // CRIU for its kernel, and nothing is skipped there.
 func needCriu(t *testing.T) {
 	t.Helper()
-	if os.Getenv("SHIM_TEST_VM_MODE") == "" {
-		t.Skip("CRIU works in the virtual machine only: integration/vm/test.sh -p integration/contract v2-criu")
+	if !need.Criu.Expected() {
+		need.Criu.Lacking(t, "a host's kernel may be too new for it")
 	}
 }
 

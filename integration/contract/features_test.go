@@ -159,7 +159,7 @@ func TestStdio(t *testing.T) {
 func TestOptions(t *testing.T) {
 	each(t, func(t *testing.T, d *daemon.Daemon) {
 		b := newBox(t, d, config{args: []string{"true"}, cont: []client.NewContainerOpts{
-			client.WithRuntime(daemon.Runtime, &runcopts.Options{SystemdCgroup: bySystemd, NoNewKeyring: true, IoUid: 1000, IoGid: 1000, ShimCgroup: "/" + daemon.Namespace + "/" + daemon.Namespace})}})
+			client.WithRuntime(daemon.Runtime, &runcopts.Options{SystemdCgroup: daemon.Systemd, NoNewKeyring: true, IoUid: 1000, IoGid: 1000, ShimCgroup: "/" + daemon.Namespace + "/" + daemon.Namespace})}})
 		b.ok(b.task.Start(b.ctx))
 		b.finish()
 		_, err := tryBox(t, d, config{args: []string{"true"}, cont: []client.NewContainerOpts{client.WithRuntime(daemon.Runtime, &runcopts.Options{BinaryName: "crun"})}})

@@ -131,8 +131,8 @@ func tryBox(t *testing.T, d *daemon.Daemon, cfg config) (*box, error) {
 	id = strings.ToLower(strings.Trim(fmt.Sprintf("%.40s", id), "-.")) + fmt.Sprint("-", time.Now().UnixNano()%1e9)
 	id = strings.ReplaceAll(id, "--", "-")
 	opts := append([]client.NewContainerOpts{
-		client.WithImage(img), client.WithSnapshotter("overlayfs"), client.WithNewSnapshot(id, img), client.WithRuntime(daemon.Runtime, driverOptions()),
-		client.WithNewSpec(append([]oci.SpecOpts{oci.WithImageConfig(img), oci.WithProcessArgs(cfg.args...), oci.WithCgroup(cgroupsPath(id))}, cfg.spec...)...),
+		client.WithImage(img), client.WithSnapshotter("overlayfs"), client.WithNewSnapshot(id, img), client.WithRuntime(daemon.Runtime, daemon.RuntimeOptions()),
+		client.WithNewSpec(append([]oci.SpecOpts{oci.WithImageConfig(img), oci.WithProcessArgs(cfg.args...), oci.WithCgroup(daemon.CgroupsPath(id))}, cfg.spec...)...),
 	}, cfg.cont...)
 	if b.c, err = d.Client.NewContainer(ctx, id, opts...); err != nil {
 		return nil, err

@@ -113,7 +113,7 @@ func TestUnknown(t *testing.T) {
 // TestCreateRPC: what is wrong is named and undone, so that the same id can be created afterwards.
 func TestCreateRPC(t *testing.T) {
 	noSystemd, word := errdefs.IsFailedPrecondition, "systemd_cgroup"
-	if bySystemd {
+	if daemon.Systemd {
 		noSystemd, word = errdefs.IsInvalidArgument, "/linux/cgroupsPath" // it is of the other driver
 	}
 	eachService(t, func(t *testing.T, d *daemon.Daemon, service string) {

@@ -21,6 +21,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/oci"
 
 	"example.io/shim/integration/daemon"
+	"example.io/shim/integration/trace"
 )
 
 //go:embed probe.sh
@@ -30,9 +31,10 @@ const (
 	ours     = "shimrun"
 	busybox  = "/bin/busybox" // Debian's busybox-static
 	document = "docs/spec-conformance.md"
-	// limit bounds one command of a runtime: far above what any takes.
-	limit = 60 * time.Second
 )
+
+// limit bounds one command of a runtime: far above what any takes.
+var limit = trace.Limit(60 * time.Second)
 
 // peers are the others. A newer one than Debian's is taken from .cache/bin when somebody puts it there.
 var peers = []string{"runc", "crun"}
@@ -185,8 +187,7 @@ func (r *runtime) remove() {
 		}
 	}
 	if r.name != ours {
-		left, _ := filepath.Glob(cgroups + "/" + r.id)
-		for _, dir := range left {
+		for _, dir := range cgroups(r.id) {
 			_ = syscall.Rmdir(dir)
 		}
 	}
@@ -320,16 +321,22 @@ func TestParity(t *testing.T) {
 	}
 }
 
-const cgroups = "/sys/fs/cgroup/*/shim-parity"
+// cgroups are those of a name below the tests' own, "" for these themselves: of cgroup v1, and of v2.
+func cgroups(name string) (list []string) {
+	for _, root := range []string{"/sys/fs/cgroup/*/", "/sys/fs/cgroup/"} {
+		dirs, _ := filepath.Glob(root + "shim-parity/" + name)
+		list = append(list, dirs...)
+	}
+	return list
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if left, _ := filepath.Glob(cgroups + "/parity-*"); len(left) > 0 {
+	if left := cgroups("parity-*"); len(left) > 0 {
 		fmt.Fprintln(os.Stderr, "left behind:", left)
 		code = 1
 	}
-	parents, _ := filepath.Glob(cgroups)
-	for _, dir := range parents {
+	for _, dir := range cgroups("") {
 		_ = syscall.Rmdir(dir)
 	}
 	os.Exit(code)

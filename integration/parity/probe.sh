@@ -32,7 +32,9 @@ section net
 ip -o link | cut -d' ' -f2,3 | sort
 section files
 for f in cpu/cpu.shares cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us cpuset/cpuset.cpus cpuset/cpuset.mems memory/memory.limit_in_bytes memory/memory.memsw.limit_in_bytes \
-	memory/memory.soft_limit_in_bytes memory/memory.swappiness memory/memory.oom_control pids/pids.max devices/devices.list blkio/blkio.bfq.weight freezer/freezer.state; do
+	memory/memory.soft_limit_in_bytes memory/memory.swappiness memory/memory.oom_control pids/pids.max devices/devices.list blkio/blkio.bfq.weight freezer/freezer.state \
+	cgroup.controllers cgroup.subtree_control cgroup.freeze cpu.weight cpu.max cpu.idle cpuset.cpus cpuset.mems memory.max memory.swap.max memory.low memory.high \
+	pids.max io.weight io.bfq.weight; do
 	[ ! -e /sys/fs/cgroup/$f ] || echo "$f: $(cat /sys/fs/cgroup/$f 2>&1 | sort | tr '\n' ';')"
 done
 section masked

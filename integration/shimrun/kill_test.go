@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.io/shim/integration/trace"
 )
 
 // newBundle makes a bundle whose process sleeps, recognisable by how long.
@@ -101,7 +103,8 @@ func left(t *testing.T, dir, id, seconds string) (list []string) {
 // TestKilled kills commands with SIGKILL so long after their start, and then so much longer, until they are done sooner: `delete --force` always leaves
 // nothing behind.
 func TestKilled(t *testing.T) {
-	const step, points = 700 * time.Microsecond, 30
+	const points = 30
+	step := trace.Limit(700 * time.Microsecond)
 	dir := newPlace(t)
 	seconds := strconv.Itoa(100000 + os.Getpid())
 	id := "killed-" + seconds
@@ -135,7 +138,7 @@ func TestKilled(t *testing.T) {
 					t.Fatalf("%s: delete: %v: %s", what, err, out)
 				}
 				var rest []string
-				for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+				for end := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
 					if rest = left(t, dir, id, seconds); len(rest) == 0 || time.Now().After(end) {
 						break
 					}

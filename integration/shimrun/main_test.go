@@ -6,7 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"example.io/shim/integration/trace"
 )
+
+// limit bounds a wait for something that must come: far above what it takes.
+var limit = trace.Limit(20 * time.Second)
 
 var (
 	root    string // of the repository

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.io/shim/integration/trace"
 )
 
 // screen is a terminal with somebody who reads it.
@@ -89,9 +91,22 @@ func (s *screen) start(t *testing.T, cmd *exec.Cmd) {
 
 func (s *screen) wait(t *testing.T, text string) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(s.text(), text); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(limit); !strings.Contains(s.text(), text); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%q is not shown, but %q", text, s.text())
+		}
+	}
+}
+
+// ask types until the answer is there: what it depends on comes some time.
+func (s *screen) ask(t *testing.T, typed, text string) {
+	t.Helper()
+	for end := time.Now().Add(limit); !strings.Contains(s.text(), text); time.Sleep(trace.Limit(50 * time.Millisecond)) {
+		if time.Now().After(end) {
+			t.Fatalf("%q is not the answer, but %q", text, s.text())
+		}
+		if _, err := s.master.WriteString(typed); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
@@ -139,11 +154,7 @@ func TestTerminal(t *testing.T) {
 			}
 			s.wait(t, "33 101")
 			s.size(t, 44, 99) // our terminal's foreground process, shimrun, gets SIGWINCH
-			time.Sleep(100 * time.Millisecond)
-			if _, err := s.master.WriteString("stty size\r"); err != nil {
-				t.Fatal(err)
-			}
-			s.wait(t, "44 99")
+			s.ask(t, "stty size\r", "44 99")
 			end.do(s, cmd)
 			_ = cmd.Wait()
 			if got := cmd.ProcessState.ExitCode(); got != end.code {

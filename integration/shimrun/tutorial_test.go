@@ -154,7 +154,7 @@ func TestTutorial(t *testing.T) {
 			}
 			places[c.prompt] = newShell(t, dir, c.prompt == "$ ")
 		}
-		limit := time.AfterFunc(time.Minute, func() { panic(fmt.Sprintf("line %d hangs: %s", c.line, c.command)) })
+		limit := time.AfterFunc(3*limit, func() { panic(fmt.Sprintf("line %d hangs: %s", c.line, c.command)) })
 		got := places[c.prompt].run(t, c.command)
 		limit.Stop()
 		if len(got) != len(c.output) {

@@ -28,10 +28,10 @@ import (
 // counts are the numbers of the promise, and smaller ones for every day.
 var counts = struct{ runs, execs, ooms int }{80, 200, 15}
 
-const (
-	atOnce = 8
-	limit  = 60 * time.Second // for one container or exec
-)
+const atOnce = 8
+
+// limit is for one container or exec.
+var limit = trace.Limit(60 * time.Second)
 
 func look() trace.Trace { return trace.Take(daemon.Namespace) }
 
@@ -140,8 +140,8 @@ func many(t *testing.T, n int, f func(ctx context.Context, i int) error) {
 
 // run runs a container to its end and removes it.
 func (w *world) run(ctx context.Context, id string, want uint32, opts ...oci.SpecOpts) error {
-	c, err := w.Client.NewContainer(ctx, id, client.WithImage(w.img), client.WithNewSnapshot(id, w.img), client.WithRuntime(daemon.Runtime, nil),
-		client.WithNewSpec(append([]oci.SpecOpts{oci.WithImageConfig(w.img)}, opts...)...))
+	c, err := w.Client.NewContainer(ctx, id, client.WithImage(w.img), client.WithNewSnapshot(id, w.img), client.WithRuntime(daemon.Runtime, daemon.RuntimeOptions()),
+		client.WithNewSpec(append([]oci.SpecOpts{oci.WithImageConfig(w.img), oci.WithCgroup(daemon.CgroupsPath(id))}, opts...)...))
 	if err != nil {
 		return err
 	}
@@ -191,8 +191,8 @@ func TestOOMs(t *testing.T) {
 func TestExecs(t *testing.T) {
 	w := start(t)
 	ctx := daemon.Context()
-	c, err := w.Client.NewContainer(ctx, "execs", client.WithImage(w.img), client.WithNewSnapshot("execs", w.img), client.WithRuntime(daemon.Runtime, nil),
-		client.WithNewSpec(oci.WithImageConfig(w.img), oci.WithProcessArgs("sleep", "100000")))
+	c, err := w.Client.NewContainer(ctx, "execs", client.WithImage(w.img), client.WithNewSnapshot("execs", w.img), client.WithRuntime(daemon.Runtime, daemon.RuntimeOptions()),
+		client.WithNewSpec(oci.WithImageConfig(w.img), oci.WithCgroup(daemon.CgroupsPath("execs")), oci.WithProcessArgs("sleep", "100000")))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 #!/bin/bash
 # test.sh [option...] MODE...: runs the tests that need a kernel in virtual machines, whose kernel and cgroups are others than the host's. One line for each
-# mode and package: mode, package, pass or FAIL, seconds; what a failed test says stands before it. The exit status is not 0 when anything failed.
+# mode and package: mode, package, pass or FAIL, how many tests passed, were skipped and failed, seconds; what a failed test says stands before it, and what was
+# skipped, with the reasons, behind all. The exit status is not 0 when anything failed.
 #
 # Modes: v1, v2, v1-systemd and v2-systemd (process 1 is systemd, and cgroups are made through it), v2-apparmor, v2-criu; `all` are all of them.
 #
@@ -12,8 +13,8 @@
 #   -c N         the guest's CPUs (2)
 #   -v           print every test
 #
-# In the tests, SHIM_TEST_VM_MODE is the mode; SHIM_TEST_VM is 1 where cgroup v2 has all controllers (no test of it may be skipped), and
-# SHIM_TEST_CGROUP_DRIVER is systemd where cgroups shall be made by it. SHIM_TEST_SLOWDOWN is what limits of time are multiplied by.
+# In the tests, SHIM_TEST_VM_MODE is the mode: what it is there for is not skipped (internal/need). SHIM_TEST_CGROUP_DRIVER is systemd where cgroups shall be
+# made by it. SHIM_TEST_SLOWDOWN is what limits of time are multiplied by.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -22,7 +23,7 @@ top=$(cd "$here/../.." && pwd)
 package_limit=180
 slowdown=20
 # The tests that are not run with -s: on a host they take as long as all the others together.
-long='Faults|^TestKilledShim$|^TestKilledChild$|^TestCriuRounds$'
+long='Faults|^TestKilled$|^TestKilledShim$|^TestKilledChild$|^TestCriuRounds$|^TestRuns$|^TestExecs$'
 other='|^TestCriu' # v2-criu has them
 # These ask no kernel: the host's run says all. abi and bpf read the sources of a module.
 pure='^linux/(abi|bpf|plan|spec|compile|lifecycle|cgroup/files|cgroup/stats)(/|$)'
@@ -30,7 +31,7 @@ pure='^linux/(abi|bpf|plan|spec|compile|lifecycle|cgroup/files|cgroup/stats)(/|$
 say() { echo "vm/test: $*" >&2; }
 usage() { sed -n '2,/^set -/{/^set -/!s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
 
-only=() pattern= short= flags= mem=3072 cpus=2
+only=() pattern= short= flags= verbose= mem=3072 cpus=2
 while getopts p:r:sn:m:c:v flag; do
 	case $flag in
 	p) only+=("${OPTARG%/}") ;;
@@ -39,7 +40,7 @@ while getopts p:r:sn:m:c:v flag; do
 	n) flags+=" -test.count=$OPTARG" ;;
 	m) mem=$OPTARG ;;
 	c) cpus=$OPTARG ;;
-	v) flags+=" -test.v" ;;
+	v) verbose=1 ;;
 	*) usage ;;
 	esac
 done
@@ -55,7 +56,7 @@ done
 packages() {
 	(cd "$top" && go list -tags no_grpc -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./linux/... ./io/... ./oom/...) |
 		sed "s|^$top/||" | grep -vE "$pure"
-	echo integration/contract
+	printf 'integration/%s\n' contract parity seccomp shimrun stress
 }
 
 # make_payload DIR fills DIR with what the guest has where the repository is on the host: binaries, and each package's folder with its data.
@@ -66,29 +67,29 @@ make_payload() {
 	mkdir -p "$1/.cache/bin"
 	cp -r "$top/bin" "$1/"
 	cp "$top"/.cache/bin/{containerd2,ctr2} "$1/.cache/bin/"
-	cp "$here/inside.sh" "$1/"
+	cp -r "$top/docs" "$here/inside.sh" "$1/"
 	for p in "${list[@]}"; do
 		module=$top tags=no_grpc
 		[[ $p != integration/* ]] || module=$top/integration tags= # the client of containerd is gRPC
 		mkdir -p "$1/$p"
 		(cd "$module" && CGO_ENABLED=0 go test -c -tags "$tags" -ldflags '-s -w' -o "$1/$p/vm.test" "$top/$p")
-		[ ! -d "$top/$p/testdata" ] || cp -r "$top/$p/testdata" "$1/$p/"
+		find "$top/$p" -mindepth 1 -maxdepth 1 \( -name testdata -o -type f ! -name '*.go' \) -exec cp -r {} "$1/$p/" \;
 	done
 }
 
 # run_mode MODE runs all packages in one guest.
 run_mode() {
-	local options=() driver= full=1 tests=$pattern limit=$((package_limit * slowdown)) skip=$long$other
+	local options=() driver= tests=$pattern limit=$((package_limit * slowdown)) skip=$long$other
 	case $1 in
-	v1) options=(--cgroup v1) full= ;;
-	v1-systemd) options=(--cgroup v1 --systemd) driver=systemd full= ;;
+	v1) options=(--cgroup v1) ;;
+	v1-systemd) options=(--cgroup v1 --systemd) driver=systemd ;;
 	v2-systemd) options=(--systemd) driver=systemd ;;
 	v2-apparmor) options=(--apparmor) tests=${pattern:-'(?i)apparmor'} ;;
 	v2-criu) tests=${pattern:-'(?i)checkpoint|restore|criu'} skip=$long ;;
 	esac
 	"$here/run.sh" ${options[@]+"${options[@]}"} --mem "$mem" --smp "$cpus" --timeout $((limit * ${#list[@]})) --share "$work/payload:$top" -- \
-		env SHIM_TEST_SLOWDOWN="$slowdown" SHIM_TEST_VM="$full" SHIM_TEST_VM_MODE="$1" SHIM_TEST_CGROUP_DRIVER="$driver" \
-		./inside.sh "$limit" "$tests" "$flags${short:+ -test.skip=$skip}" "${list[@]}"
+		env SHIM_TEST_SLOWDOWN="$slowdown" SHIM_TEST_VM_MODE="$1" SHIM_TEST_CGROUP_DRIVER="$driver" \
+		./inside.sh "$limit" "$tests" "$flags${short:+ -test.skip=$skip}" "$verbose" "${list[@]}"
 }
 
 work=

@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,12 +12,13 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"example.io/shim/internal/need"
 	"example.io/shim/linux/cgroup/files"
 	"example.io/shim/linux/cgroup/stats"
 )
 
 // needControllers returns a new cgroup with those controllers on, in a parent as the compiler makes it. Where cgroup v1 has them (a hybrid
-// machine) these tests cannot run; SHIM_TEST_VM=1 says that this is the machine made for them.
+// machine) these tests cannot run.
 func needControllers(t *testing.T, names ...string) *v2 {
 	t.Helper()
 	there := strings.Fields(v2Content(t, v2Mount(t), "cgroup.controllers"))
@@ -24,10 +26,7 @@ func needControllers(t *testing.T, names ...string) *v2 {
 		if slices.Contains(there, name) {
 			continue
 		}
-		if os.Getenv("SHIM_TEST_VM") == "1" {
-			t.Fatalf("the controller %s is not in %v", name, there)
-		}
-		t.Skipf("the controller %s is bound to cgroup v1 here", name)
+		need.CgroupV2.Lacking(t, fmt.Sprintf("%s is none of %v", name, there))
 	}
 	parent := newV2(t)
 	dir := parent.dir

@@ -117,7 +117,9 @@ func request(bundle string) Request {
 }
 
 // bySystemd says that the tests' cgroups are to be made by systemd: integration/vm/test.sh v2-systemd.
-var bySystemd = os.Getenv("SHIM_TEST_CGROUP_DRIVER") == "systemd"
+var bySystemd = os.Getenv(driverEnv) == "systemd"
+
+const driverEnv = "SHIM_TEST_CGROUP_DRIVER"
 
 const testSlice = "shimruntest.slice"
 

@@ -9,10 +9,31 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"example.io/shim/internal/need"
 )
 
 // isUnified says that this machine has cgroup v2 only. What is v2's alone is tested in a virtual machine (integration/vm).
 func isUnified(deps *Deps) bool { return deps.Facts.Cgroup.Version == 2 }
+
+// onV1 is newDeps for a test of what cgroup v1 has, onV2 for one of what v2 has.
+func onV1(t *testing.T) *Deps {
+	t.Helper()
+	deps := newDeps(t)
+	if isUnified(deps) {
+		need.CgroupV1.Lacking(t, "this machine has v2")
+	}
+	return deps
+}
+
+func onV2(t *testing.T) *Deps {
+	t.Helper()
+	deps := newDeps(t)
+	if !isUnified(deps) {
+		need.CgroupV2.Lacking(t, "this machine has v1")
+	}
+	return deps
+}
 
 func withCgroupMount(s *specs.Spec) {
 	s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "cgroup"})
@@ -80,10 +101,7 @@ func TestCgroupMount(t *testing.T) {
 
 // TestDelegation: with cgroup v2, a user may make cgroups in a cgroup of its own that is mounted for it to write, and not raise its own limits.
 func TestDelegation(t *testing.T) {
-	deps := newDeps(t)
-	if !isUnified(deps) {
-		return
-	}
+	onV2(t)
 	limit := int64(64 << 20)
 	for name, userns := range map[string]bool{"host ids": false, "user namespace": true} {
 		t.Run(name, func(t *testing.T) {
@@ -104,10 +122,7 @@ func TestDelegation(t *testing.T) {
 
 // TestExecNested adds a process to a container that has made cgroups in its own (cgroups(7), "no internal processes").
 func TestExecNested(t *testing.T) {
-	deps := newDeps(t)
-	if !isUnified(deps) {
-		return
-	}
+	deps := onV2(t)
 	c := sleeping(t, deps, func(s *specs.Spec) {
 		withCgroupMount(s)
 		s.Process.Args = []string{"sh", "-c", `cd /sys/fs/cgroup && busybox mkdir a && echo 0 >a/cgroup.procs && echo +pids >cgroup.subtree_control && echo >/tmp/done; exec sleep 1000`}
@@ -144,10 +159,7 @@ func TestBornInside(t *testing.T) {
 
 // TestNoRoom: a container whose first page is too much for its limit is killed before its first step, and the error says so.
 func TestNoRoom(t *testing.T) {
-	deps := newDeps(t)
-	if !isUnified(deps) {
-		return // on v1 the child is in its cgroup only after some steps
-	}
+	deps := onV2(t) // on v1 the child is in its cgroup only after some steps
 	limit := int64(4096)
 	bundle := newBundle(t, func(s *specs.Spec) { s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: &limit, Swap: &limit} })
 	before := takeTrace(t, bundle)

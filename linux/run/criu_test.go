@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"example.io/shim/internal/need"
 	"example.io/shim/linux/criu"
 )
 
@@ -21,8 +22,8 @@ import (
 // machine (integration/vm) has a CRIU for its kernel, and nothing is skipped there.
 func needCriu(t *testing.T) {
 	t.Helper()
-	if os.Getenv("SHIM_TEST_VM_MODE") == "" {
-		t.Skip("CRIU works in the virtual machine only: integration/vm/test.sh -p linux/run v2-criu")
+	if !need.Criu.Expected() {
+		need.Criu.Lacking(t, "a host's kernel may be too new for it")
 	}
 }
 

@@ -13,10 +13,7 @@ import (
 
 // TestResourcesV2 sets every resource that cgroup v2 has, and reads the kernel's files.
 func TestResourcesV2(t *testing.T) {
-	deps := newDeps(t)
-	if !isUnified(deps) {
-		return
-	}
+	deps := onV2(t)
 	var st unix.Stat_t
 	if err := unix.Stat("/", &st); err != nil {
 		t.Fatal(err)
@@ -53,10 +50,7 @@ func TestResourcesV2(t *testing.T) {
 
 // TestResourcesV2Rest: what does not go together with the others, and the limits of pids: 0 is one, and -1 is none.
 func TestResourcesV2Rest(t *testing.T) {
-	deps := newDeps(t)
-	if !isUnified(deps) {
-		return
-	}
+	deps := onV2(t)
 	for name, c := range map[string]struct {
 		edit       func(*specs.LinuxResources)
 		file, want string

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"example.io/shim/internal/need"
 	"example.io/shim/linux/cgroup/files"
 	"example.io/shim/linux/facts"
 )
@@ -56,12 +57,9 @@ func blockDevice(t *testing.T) (major, minor int64, bfq bool) {
 
 // TestResourcesV1 sets every resource that cgroup v1 has, and reads the kernel's files.
 func TestResourcesV1(t *testing.T) {
+	deps := onV1(t)
 	if !alone(t) {
 		return
-	}
-	deps := newDeps(t)
-	if deps.Facts.Cgroup.Version != 1 {
-		return // the files of v2 are package cgroup's to test
 	}
 	moreControllers(t, deps, "net_cls", "net_prio", "hugetlb")
 	major, minor, bfq := blockDevice(t)
@@ -135,10 +133,7 @@ func cgroupFile(t *testing.T, box *Container, name string) string {
 
 // TestResourcesV1Rest: what does not go together with the others, and the limits of pids: 0 is one, and -1 is none.
 func TestResourcesV1Rest(t *testing.T) {
-	deps := newDeps(t)
-	if deps.Facts.Cgroup.Version != 1 {
-		return
-	}
+	deps := onV1(t)
 	for name, c := range map[string]struct {
 		edit       func(*specs.Spec)
 		file, want string
@@ -156,7 +151,7 @@ func TestResourcesV1Rest(t *testing.T) {
 			box := sleeping(t, deps, c.edit)
 			if name == "realtime runtime" {
 				if _, err := os.Stat("/sys/fs/cgroup/cpu/cpu.rt_runtime_us"); err != nil {
-					return // this kernel has no such limit
+					need.RealtimeGroups.Lacking(t, err.Error())
 				}
 			}
 			if got := strings.TrimSpace(cgroupFile(t, box, c.file)); got != c.want {

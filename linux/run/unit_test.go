@@ -15,14 +15,15 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"example.io/shim/internal/need"
 	"example.io/shim/linux/cgroup/unit"
 )
 
-// needSystemd skips where cgroups are not systemd's to make: those tests are for the guests that have it (integration/vm/test.sh v2-systemd).
+// needSystemd skips where cgroups are not systemd's to make.
 func needSystemd(t *testing.T) *Deps {
 	t.Helper()
 	if !bySystemd {
-		t.Skip("the cgroups of these tests are not made by systemd: SHIM_TEST_CGROUP_DRIVER=systemd")
+		need.Systemd.Lacking(t, "the cgroups of these tests are not made by it: "+driverEnv)
 	}
 	return newDeps(t)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"example.io/shim/internal/need"
 	"example.io/shim/linux/cgroup/unit"
 )
 
@@ -32,15 +33,12 @@ func TestMajor(t *testing.T) {
 	}
 }
 
-// need returns a connection to this machine's systemd. Only the guests with systemd have one (SHIM_TEST_CGROUP_DRIVER=systemd).
-func need(t *testing.T) *Conn {
+// dial returns a connection to this machine's systemd.
+func dial(t *testing.T) *Conn {
 	t.Helper()
 	c, err := Dial(t.Context(), false)
 	if err != nil {
-		if os.Getenv("SHIM_TEST_CGROUP_DRIVER") == "systemd" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		need.Systemd.Lacking(t, err.Error())
 	}
 	t.Cleanup(c.Close)
 	return c
@@ -68,7 +66,7 @@ func cgroupOf(t *testing.T, pid int) string {
 
 func TestScope(t *testing.T) {
 	before := runtime.NumGoroutine()
-	c := need(t)
+	c := dial(t)
 	u, err := unit.Parse("shimtest-a.slice:t:"+fmt.Sprint(os.Getpid()), "", false)
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +124,7 @@ func TestScope(t *testing.T) {
 
 // TestRefused: what systemd refuses leaves no unit.
 func TestRefused(t *testing.T) {
-	c := need(t)
+	c := dial(t)
 	name := fmt.Sprintf("shimtest-refused-%d.scope", os.Getpid())
 	p := sleeper(t)
 	err := c.Start(name, []unit.Property{{Name: "MemoryMax", Value: "'much'"}}, uint32(p.Process.Pid))
@@ -147,7 +145,7 @@ func TestRefused(t *testing.T) {
 
 // TestCancelled: the end of the context ends every wait.
 func TestCancelled(t *testing.T) {
-	need(t)
+	dial(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	c, err := Dial(ctx, false)
 	if err != nil {
