@@ -24,7 +24,7 @@ report() {
 
 for package; do
 	cd "$top/$package" || exit 125
-	if [ -n "$pattern" ] && ! ./vm.test -test.list "$pattern" | grep -q .; then continue; fi
+	if [ -n "$pattern" ] && ! ./vm.test -test.list "${pattern%%/*}" | grep -q .; then continue; fi
 	ran=$((ran + 1))
 	began=$(date +%s.%N) result=pass
 	./vm.test -test.v -test.timeout "${limit}s" -test.run "$pattern" ${flags[@]+"${flags[@]}"} 2>&1 | report "$package"

@@ -12,11 +12,12 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"example.io/shim/internal/slow"
 	"example.io/shim/linux/abi"
 	"example.io/shim/linux/plan"
 )
 
-// faultErrnos are what every step is made to fail with.
+// faultErrnos are what every step is made to fail with; where the CPU is emulated with one of them, the next step with the next.
 var faultErrnos = []abi.Errno{abi.EPERM, abi.ENOSYS, abi.ENOMEM, abi.EINTR}
 
 // faultAgent is where the seccomp agent of TestFaults listens.
@@ -115,7 +116,7 @@ func TestFaults(t *testing.T) {
 				if p.Steps[i].Op == plan.OpGate || !strings.HasPrefix(p.Steps[i].Source, topic.source) {
 					continue
 				}
-				for _, errno := range faultErrnos {
+				for _, errno := range slow.Sample(i, faultErrnos) {
 					deps.Fault = func(q *plan.Plan) *plan.Plan {
 						if q.Name != p.Name {
 							return q // a hook's, whose faults are a test of their own
@@ -133,10 +134,13 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// faultyLimit is far above what a container's life takes.
+var faultyLimit = slow.Limit(20 * time.Second)
+
 // faulty creates, starts and deletes; a step that fails gives an error that names it, a tolerated failure a container that works.
 func faulty(t *testing.T, deps *Deps, r Request, what string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), faultyLimit)
 	defer cancel()
 	c, err := Create(ctx, deps, r)
 	if err != nil {
@@ -226,7 +230,7 @@ func TestExecFaults(t *testing.T) {
 			}
 			before := takeTrace(t, bundle)
 			for i := range p.Steps {
-				for _, errno := range faultErrnos {
+				for _, errno := range slow.Sample(i, faultErrnos) {
 					deps.Fault = func(p *plan.Plan) *plan.Plan { return p.WithFault(i, errno) }
 					execOnce(t, c, terminal, fmt.Sprintf("step %d %q %s", i, p.Steps[i].Label, errno.Name()))
 				}
@@ -241,7 +245,7 @@ func TestExecFaults(t *testing.T) {
 
 func execOnce(t *testing.T, c *Container, terminal bool, what string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), faultyLimit)
 	defer cancel()
 	p, err := c.Exec(ctx, ExecRequest{ExecID: "e1", Terminal: terminal,
 		Spec: []byte(`{"args":["sh","-c","exit 3"],"cwd":"/","env":["PATH=/bin"],"user":{"uid":0,"gid":0}}`)})

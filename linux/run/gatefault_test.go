@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -43,7 +42,7 @@ func TestGateFaults(t *testing.T) {
 
 func gatedToEnd(t *testing.T, deps *Deps, r Request, what string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), faultyLimit)
 	defer cancel()
 	c, err := Create(ctx, deps, r)
 	if err == nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"example.io/shim/internal/slow"
 	"example.io/shim/linux/abi"
 	"example.io/shim/linux/plan"
 )
@@ -329,7 +330,7 @@ func TestHookFaults(t *testing.T) {
 			}
 			before := takeTrace(t, bundle)
 			for i := range steps {
-				for _, errno := range []abi.Errno{abi.EPERM, abi.ENOMEM} {
+				for _, errno := range slow.Sample(i, []abi.Errno{abi.EPERM, abi.ENOMEM}) {
 					deps.Fault = func(p *plan.Plan) *plan.Plan {
 						if ours(p) {
 							return p.WithFault(i, errno)

@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"example.io/shim/internal/slow"
 	"example.io/shim/linux/compile"
 	"example.io/shim/linux/criu"
 	"example.io/shim/linux/plan"
@@ -52,7 +53,7 @@ func TestRestoreFaults(t *testing.T) {
 		if p.Steps[i].Op == plan.OpGate {
 			break
 		}
-		for _, errno := range faultErrnos {
+		for _, errno := range slow.Sample(i, faultErrnos) {
 			deps.Fault = func(q *plan.Plan) *plan.Plan { return q.WithFault(i, errno) }
 			what := fmt.Sprintf("step %d %q %s", i, p.Steps[i].Label, errno.Name())
 			c, err := Create(t.Context(), deps, r)

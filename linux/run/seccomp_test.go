@@ -296,7 +296,7 @@ func TestSeccompNotify(t *testing.T) {
 			if got.State.Status = specs.StateCreated; got.Pid == pid || got.Pid == 0 || fmt.Sprint(got.State) != fmt.Sprint(state) {
 				t.Errorf("exec: %+v", got)
 			}
-			for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			for end := time.Now().Add(settle); ; time.Sleep(5 * time.Millisecond) {
 				text, _ := os.ReadFile(filepath.Join(box.state.Bundle, "rootfs/tmp/said"))
 				if strings.TrimSpace(string(text)) == said {
 					break
@@ -314,7 +314,7 @@ func (a *agent) next(t *testing.T) specs.ContainerProcessState {
 	select {
 	case s := <-a.states:
 		return s
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * settle):
 		t.Fatal("the agent has heard nothing")
 		panic("")
 	}

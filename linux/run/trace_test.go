@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.io/shim/internal/slow"
 )
 
 // trace is everything that a container could leave behind.
@@ -83,7 +85,7 @@ func walk(t testing.TB, dir string, f func(string, fs.DirEntry)) {
 }
 
 // settle is how long what the kernel and the runtime finish on their own (threads, dying cgroups) may take.
-const settle = 5 * time.Second
+var settle = slow.Limit(5 * time.Second)
 
 // noTrace fails the test when something is there that was not there before.
 func noTrace(t testing.TB, before trace, dir string) {

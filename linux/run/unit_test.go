@@ -167,7 +167,7 @@ func TestUnitEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-c.init.Done()
-	for end := time.Now().Add(settle * 4); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(settle); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if _, err := os.Stat(c.state.CgroupDirs[len(c.state.CgroupDirs)-1].Path); err != nil {
 			break
 		}
@@ -253,7 +253,7 @@ func TestUnitOOM(t *testing.T) {
 			t.Errorf("%d: exit status %d", i, status)
 		}
 		if i%2 == 1 { // we are late: the cgroup is gone
-			for end := time.Now().Add(settle * 4); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			for end := time.Now().Add(settle); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 				if _, err := os.Stat(c.state.CgroupDirs[len(c.state.CgroupDirs)-1].Path); err != nil {
 					break
 				}
@@ -278,14 +278,14 @@ func TestUnitUser(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", dir)
 	if !isUnified(deps) {
 		deps.Facts.UID = 1000
-		for end := time.Now().Add(20 * settle); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(settle); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 			if _, err := SystemdFacts(t.Context(), deps.Facts); errors.Is(err, errdefs.ErrNotImplemented) {
 				return
 			}
 		}
 		t.Fatal("a user's systemd was taken on cgroup v1")
 	}
-	for end := time.Now().Add(20 * settle); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(settle); ; time.Sleep(50 * time.Millisecond) {
 		var err error
 		if deps.Facts, err = SystemdFacts(t.Context(), deps.Facts); err == nil && deps.Facts.Cgroup.Systemd.User {
 			break
