@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -100,12 +99,8 @@ func (a *app) exec(id string, args []string, o *execOptions) error {
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
 	sigs := listen(!o.detach)
-	proc, err := c.Exec(ctx, run.ExecRequest{ExecID: "process", Spec: data, Terminal: p.Terminal, CgroupDirs: dirs, PreserveFDs: o.preserveFDs,
+	proc, err := c.Exec(ctx, run.ExecRequest{ExecID: "process", Process: p, Terminal: p.Terminal, CgroupDirs: dirs, PreserveFDs: o.preserveFDs,
 		Detach: o.detach, Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}})
 	if err != nil {
 		return err

@@ -30,7 +30,7 @@ type rule struct {
 var wire = []string{"github.com/containerd/containerd", "github.com/containerd/ttrpc", "github.com/containerd/cgroups", "github.com/containerd/typeurl",
 	"google.golang.org/protobuf", "google.golang.org/grpc", "github.com/gogo/protobuf"}
 
-var pure = []string{"linux/spec", "linux/plan", "linux/compile", "linux/abi", "linux/facts", "linux/bpf", "linux/cgroup/files", "linux/cgroup/stats", "linux/cgroup/unit", "linux/cgroup/gvariant", "linux/cgroup/dbus"}
+var pure = []string{"linux/spec", "linux/quickjson", "linux/plan", "linux/compile", "linux/abi", "linux/facts", "linux/bpf", "linux/cgroup/files", "linux/cgroup/stats", "linux/cgroup/unit", "linux/cgroup/gvariant", "linux/cgroup/dbus"}
 
 // unsafeAt are the packages that may import unsafe, each with its reason.
 var unsafeAt = map[string]string{

@@ -16,9 +16,12 @@ import (
 
 // Exec adds a process and returns when its program has been executed or could not be.
 func (c *Container) Exec(ctx context.Context, r ExecRequest) (*Process, error) {
-	ps, err := spec.ParseProcess(r.Spec)
-	if err != nil {
-		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
+	ps := r.Process
+	if ps == nil {
+		var err error
+		if ps, err = spec.ParseProcess(r.Spec); err != nil {
+			return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
+		}
 	}
 	ps.Terminal = r.Terminal
 	if err := spec.ValidateProcess(ps, spec.Options{}); err != nil {

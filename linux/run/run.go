@@ -77,7 +77,8 @@ type Request struct {
 // ExecRequest says which process to add.
 type ExecRequest struct {
 	ExecID   string
-	Spec     []byte // JSON of specs.Process
+	Spec     []byte         // JSON of specs.Process
+	Process  *specs.Process // instead of Spec; it may be changed
 	Terminal bool
 	Stdio    [3]*os.File
 	// CgroupDirs replaces the container's when it is not nil.

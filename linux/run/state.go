@@ -18,6 +18,7 @@ import (
 	"example.io/shim/linux/cgroup/files"
 	"example.io/shim/linux/cgroup/unit"
 	"example.io/shim/linux/plan"
+	"example.io/shim/linux/quickjson"
 )
 
 // StateFile is the name of the state in the bundle: what another process needs to remove the container after the shim was killed.
@@ -77,7 +78,7 @@ func (s *State) started(pid int) error {
 
 // save writes the file aside and renames it, so that a reader sees the old or the new one whole.
 func (s *State) save() error {
-	data, err := json.Marshal(s)
+	data, err := s.marshal()
 	if err != nil {
 		return fmt.Errorf("write %s: %w", StateFile, err)
 	}
@@ -122,8 +123,11 @@ func readState(path string) (*State, error) {
 		return nil, fmt.Errorf("read the state: %w", err)
 	}
 	s := &State{}
-	if err := json.Unmarshal(data, s); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if !quickjson.Read(data, s, readStateOf) {
+		s = &State{}
+		if err := json.Unmarshal(data, s); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
 	}
 	if s.Version > stateVersion {
 		return nil, fmt.Errorf("%s has version %d, this program knows %d: %w", path, s.Version, stateVersion, errdefs.ErrNotImplemented)

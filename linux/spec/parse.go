@@ -14,6 +14,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"example.io/shim/linux/quickjson"
 )
 
 // MaxBytes is the largest document that is read, in bytes. Real ones have some KiB; this bounds what a broken one costs the shim.
@@ -21,24 +23,31 @@ const MaxBytes = 16 << 20
 
 // Parse reads a config.json. The error is a *FieldError of errdefs.ErrInvalidArgument: text that is not JSON is named by line and column, a value of a
 // wrong type by its pointer. The content is checked by Validate.
-func Parse(data []byte) (*specs.Spec, error) { return parse[specs.Spec](data) }
+func Parse(data []byte) (*specs.Spec, error) { return parse(data, readSpec) }
 
 // ParseProcess reads a process, as Exec requests carry it (config.md, "process"). Errors are those of Parse; pointers begin at the process.
-func ParseProcess(data []byte) (*specs.Process, error) { return parse[specs.Process](data) }
+func ParseProcess(data []byte) (*specs.Process, error) { return parse(data, readProcess) }
 
 // ParseResources reads the resources of an Update request (config-linux.md, "Control groups"). Errors are those of Parse.
 func ParseResources(data []byte) (*specs.LinuxResources, error) {
-	return parse[specs.LinuxResources](data)
+	return parse(data, readResources)
 }
 
-func parse[T any](data []byte) (*T, error) {
+// parse reads a document. What is in it beyond the usual is found out by encoding/json, which has the errors.
+func parse[T any](data []byte, read func(*reader, *T)) (*T, error) {
 	invalid := func(pointer, format string, args ...any) (*T, error) {
 		return nil, &FieldError{pointer, fmt.Sprintf(format, args...), errdefs.ErrInvalidArgument}
 	}
 	if len(data) > MaxBytes {
 		return invalid("", "%d bytes of JSON: at most %d are read", len(data), MaxBytes)
 	}
-	if t := bytes.TrimLeft(data, " \t\r\n"); len(t) == 0 {
+	t := bytes.TrimLeft(data, " \t\r\n")
+	if len(t) > 0 && t[0] == '{' {
+		if v := new(T); quickjson.Read(data, v, read) {
+			return v, nil
+		}
+	}
+	if len(t) == 0 {
 		return invalid("", "empty: a JSON object is needed")
 	} else if t[0] != '{' && json.Valid(t) {
 		return invalid("", "not a JSON object")
