@@ -99,7 +99,10 @@ func (a *app) exec(id string, args []string, o *execOptions) error {
 	if err != nil {
 		return err
 	}
-	sigs := listen(!o.detach)
+	sigs, err := listen(!o.detach)
+	if err != nil {
+		return err
+	}
 	proc, err := c.Exec(ctx, run.ExecRequest{ExecID: "process", Process: p, Terminal: p.Terminal, CgroupDirs: dirs, PreserveFDs: o.preserveFDs,
 		Detach: o.detach, Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}})
 	if err != nil {

@@ -52,14 +52,21 @@ func newApp(prog string, stdout io.Writer) *app {
 }
 
 func main() {
+	// Everything is done beside the main thread, which is kept (above): goroutines that wait for each other on one thread need no call of the kernel's.
+	go func() { os.Exit(invoke()) }()
+	select {}
+}
+
+// invoke carries out the command line and returns the exit status.
+func invoke() int {
 	a := newApp(filepath.Base(os.Args[0]), os.Stdout)
 	err := a.run(os.Args[1:])
 	if err == nil {
-		return
+		return 0
 	}
 	var code exitCode
 	if errors.As(err, &code) {
-		os.Exit(int(code))
+		return int(code)
 	}
 	var p *plainError
 	if errors.As(err, &p) {
@@ -70,9 +77,9 @@ func main() {
 	}
 	var f *failure
 	if errors.As(err, &f) {
-		os.Exit(f.code)
+		return f.code
 	}
-	os.Exit(1)
+	return 1
 }
 
 // exitCode is the exit code of a container's process, which becomes ours: nothing is said.

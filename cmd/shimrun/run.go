@@ -30,7 +30,10 @@ func (a *app) runContainer(what, id string, o *launchOptions, keep, noSubreaper 
 			return err
 		}
 	}
-	signals := listen(!o.detach)
+	signals, err := listen(!o.detach)
+	if err != nil {
+		return err
+	}
 	l, err := a.launch(ctx, id, o, false)
 	if err != nil {
 		return startFailure(what, err)

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,6 +16,7 @@ import (
 
 	"example.io/shim/io/console"
 	"example.io/shim/linux/run"
+	"example.io/shim/linux/signalpipe"
 )
 
 // terminal connects a process's terminal with ours. nil is a process without one.
@@ -145,37 +148,66 @@ type signals struct{ c chan os.Signal }
 // signalQueue is as many signals as may come while one is passed on.
 const signalQueue = 64
 
-// usual are the signals that people, terminals and managers of services send. Taking a signal costs some 50 µs, two changes of threads (os/signal): all of
-// them were most of what an exec took. The others are taken after othersAfter; one that comes before has its default effect, as one that comes before us.
-var usual = []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE, unix.SIGALRM, unix.SIGTERM, unix.SIGCONT, unix.SIGTSTP,
-	unix.SIGTTIN, unix.SIGTTOU, unix.SIGWINCH}
+// rare are the signals that an instruction can cause, and those that Go's runtime uses itself: os/signal alone can take them, for some 50 µs each. They are taken after
+// rareAfter: a process that has ended by then, as most do that are run in a container that is there already, does not pay for them.
+var rare = []os.Signal{unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGSTKFLT, unix.SIGPROF, unix.SIGSYS}
 
-// othersAfter is when a process is no short one.
-const othersAfter = 50 * time.Millisecond
+// rareAfter is when a process is no short one.
+const rareAfter = 50 * time.Millisecond
+
+// common are the others, but those that cannot be taken and SIGCHLD and SIGURG, which mean ourselves: children, and goroutines to be interrupted. The first
+// real-time signals are a C library's (nptl(7)).
+var common = sync.OnceValue(func() (list []syscall.Signal) {
+	const firstOfLibrary, lastOfLibrary, last = 32, 34, 64
+	for s := unix.SIGHUP; s <= last; s++ {
+		switch {
+		case s == unix.SIGKILL, s == unix.SIGSTOP, s == unix.SIGCHLD, s == unix.SIGURG, s >= firstOfLibrary && s <= lastOfLibrary, slices.Contains(rare, os.Signal(s)):
+		default:
+			list = append(list, s)
+		}
+	}
+	return list
+})
 
 // listen begins to take signals, before there is a process: one that comes early waits for it. They are taken up to our end: what is done after the
 // process's, as removing its container, is not to be cut short.
-func listen(foreground bool) *signals {
+func listen(foreground bool) (*signals, error) {
 	s := &signals{c: make(chan os.Signal, signalQueue)}
-	if foreground {
-		signal.Notify(s.c, usual...)
+	if !foreground {
+		return s, nil
 	}
-	return s
+	f, err := signalpipe.Open(common())
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		buf := make([]byte, signalQueue)
+		for {
+			n, err := f.Read(buf)
+			if err != nil {
+				return // only when we end
+			}
+			for _, b := range buf[:n] {
+				s.c <- syscall.Signal(b)
+			}
+		}
+	}()
+	return s, nil
 }
 
 // forward passes signals on until the process has ended, and returns its exit status.
 func (s *signals) forward(p *run.Process, t *terminal) int {
-	others := time.After(othersAfter)
+	later := time.After(rareAfter)
 	for {
 		select {
-		case <-others:
-			signal.Notify(s.c)
+		case <-later:
+			signal.Notify(s.c, rare...)
 		case <-p.Done():
 			status, _ := p.Exit()
 			return int(status)
 		case sig := <-s.c:
 			switch n, _ := sig.(unix.Signal); n {
-			case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE: // of our own: children, the Go runtime, a reader who left
+			case unix.SIGPIPE: // of our own: a reader who left
 			case unix.SIGWINCH:
 				t.resize()
 			default:

@@ -43,6 +43,7 @@ var assemblyAt = map[string]string{
 	"linux/child":      "the forked child has no Go runtime: it runs on registers only",
 	"linux/earlylimit": "the call is made before package syscall is initialised",
 	"linux/entry":      "the program forks before Go's runtime is there",
+	"linux/signalpipe": "a signal's handler has no Go runtime under it",
 }
 
 var rules = []rule{
