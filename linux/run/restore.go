@@ -18,7 +18,6 @@ import (
 	"example.io/shim/linux/compile"
 	"example.io/shim/linux/criu"
 	"example.io/shim/linux/plan"
-	"example.io/shim/linux/spec"
 )
 
 // restoring is what a container has that is to be restored, until its start.
@@ -130,6 +129,12 @@ func (c *Container) startRestored(ctx context.Context) error {
 		if err := c.privateRoot(); err != nil {
 			return err
 		}
+		if r.Images, err = c.openImages(); err != nil {
+			return err
+		}
+		if r.Images != nil {
+			defer func() { _ = r.Images.Close() }()
+		}
 		res, err = r.Run(ctx)
 		return err
 	})
@@ -239,12 +244,6 @@ func (c *Container) restoreRequest(e *engine) (*criu.Restore, func(), error) {
 		}
 	}
 	var err error
-	if r.Images, err = c.mappedImages(); err != nil {
-		return nil, nil, err
-	}
-	if r.Images != nil {
-		opened = append(opened, r.Images)
-	}
 	if r.External, err = c.restoreMounts(); err != nil {
 		closeFiles()
 		return nil, nil, err
@@ -281,38 +280,6 @@ func (c *Container) restoreRequest(e *engine) (*criu.Restore, func(), error) {
 	}
 	r.Restored = func(ctx context.Context, _ *children.Child) error { return e.run(ctx) }
 	return r, closeFiles, nil
-}
-
-// mappedImages opens the images for a container with a user namespace of its own, whose processes read some of them when they are in it: the
-// owner is then its root. nil: they are read as they are.
-func (c *Container) mappedImages() (*os.File, error) {
-	if p, ok := spec.Namespace(c.spec, specs.UserNamespace); !ok || p != "" {
-		return nil, nil
-	}
-	dir := c.restore.opts.ImagePath
-	ns, err := userns(string(spec.IDMap(c.spec.Linux.UIDMappings)), string(spec.IDMap(c.spec.Linux.GIDMappings)))
-	if err != nil {
-		return nil, fmt.Errorf("map the ids of %s: %w", dir, err)
-	}
-	defer func() { _ = unix.Close(ns) }()
-	tree, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("copy the mount of %s: %w", dir, err)
-	}
-	defer func() { _ = unix.Close(tree) }()
-	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns)}
-	err = unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &attr)
-	if errors.Is(err, unix.EINVAL) { // a file system without maps: the images may be there for everybody
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("map the ids of %s: %w", dir, err)
-	}
-	fd, err := unix.Openat(tree, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", dir, err)
-	}
-	return os.NewFile(uintptr(fd), dir), nil
 }
 
 // joinKinds are CRIU's words for the namespaces that it joins by a path (criu(8), --join-ns).

@@ -1,11 +1,14 @@
 package run
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
@@ -72,29 +75,74 @@ func TestRestoreFaults(t *testing.T) {
 	}
 }
 
-// TestMappedImages: the images of a container with a user namespace belong to its root; where a file system takes no maps they are as they are.
-func TestMappedImages(t *testing.T) {
+// TestOpenImages: the processes of a container with a user namespace find the images, and those of the dumps before, where only the host's root may look.
+func TestOpenImages(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "x.img"), nil, 0o600); err != nil {
+	images := filepath.Join(dir, "second")
+	for _, name := range []string{"first", "second"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name, "pages-1.img"), []byte(name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("../first", filepath.Join(images, "parent")); err != nil {
 		t.Fatal(err)
 	}
-	maps := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
-	c := &Container{restore: &restoring{opts: criu.Options{ImagePath: dir}}, spec: &specs.Spec{Linux: &specs.Linux{UIDMappings: maps, GIDMappings: maps}}}
-	if f, err := c.mappedImages(); f != nil || err != nil {
-		t.Errorf("without a user namespace: %v, %v", f, err)
+	home := t.TempDir()
+	c := &Container{state: State{Bundle: home}, restore: &restoring{opts: criu.Options{ImagePath: images}}, spec: &specs.Spec{Linux: &specs.Linux{}}}
+	open := func(then func(*os.File)) error {
+		return onThread(func() error {
+			if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+				return err
+			}
+			if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+				return err
+			}
+			f, err := c.openImages()
+			then(f)
+			return err
+		})
+	}
+	if err := open(func(f *os.File) {
+		if f != nil {
+			t.Error("without a user namespace there is another folder")
+		}
+	}); err != nil {
+		t.Error(err)
 	}
 	c.spec.Linux.Namespaces = []specs.LinuxNamespace{{Type: specs.UserNamespace}}
-	f, err := c.mappedImages()
-	if err != nil {
+	if err := open(func(f *os.File) {
+		defer f.Close()
+		if err := unix.Setfsuid(100000); err != nil { // of this thread; its capabilities to pass by permissions go with it (capabilities(7))
+			t.Error(err)
+		}
+		for name, want := range map[string]string{"pages-1.img": "second", "parent/pages-1.img": "first"} {
+			fd, err := unix.Openat(int(f.Fd()), name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			got := make([]byte, 100)
+			n, _ := unix.Read(fd, got)
+			unix.Close(fd)
+			if string(got[:n]) != want {
+				t.Errorf("%s is %q", name, got[:n])
+			}
+		}
+	}); err != nil {
 		t.Fatal(err)
 	}
-	if f == nil {
-		t.Logf("%s takes no maps", dir)
-		return
+	if err := os.Chmod(filepath.Join(dir, "first/pages-1.img"), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstatat(int(f.Fd()), "x.img", &st, 0); err != nil || st.Uid != 100000 || st.Gid != 100000 {
-		t.Errorf("owner %d:%d, %v", st.Uid, st.Gid, err)
+	err := open(func(f *os.File) {
+		if f != nil {
+			t.Error("there is a folder")
+		}
+	})
+	if !errors.Is(err, errdefs.ErrInvalidArgument) || !strings.Contains(err.Error(), filepath.Join(images, "parent/pages-1.img")) {
+		t.Errorf("a file for its owner alone: %v", err)
 	}
 }
