@@ -119,6 +119,30 @@ func TestKillRPC(t *testing.T) {
 	})
 }
 
+// TestKillCreatedRPC: a container that waits for its start ends by a signal that ends a program, as its program would.
+func TestKillCreatedRPC(t *testing.T) {
+	eachService(t, func(t *testing.T, d *daemon.Daemon, service string) {
+		events := record(t, d)
+		r := newShim(t, d, service, "sleep", "1000")
+		r.create(nil)
+		r.signal("", syscall.SIGWINCH)
+		r.status("after a signal that ends nothing", task.Status_CREATED)
+		r.signal("", syscall.SIGTERM)
+		if code := r.wait(""); code != 143 {
+			t.Errorf("status %d after SIGTERM", code)
+		}
+		r.status("after SIGTERM", task.Status_STOPPED)
+		r.must("start of an ended one", errdefs.IsFailedPrecondition, r.errOf("Start", &taskapi.StartRequest{ID: r.id}))
+		if a := r.remove(""); a.GetExitStatus() != 143 {
+			t.Errorf("delete: %v", a)
+		}
+		r.shutdown()
+		if got := strings.Join(events.of(r.id), ", "); got != "create, exit init 143, delete" {
+			t.Errorf("events: %s", got)
+		}
+	})
+}
+
 // awaitFile waits until the container has made a file.
 func (r *raw) awaitFile(name string) {
 	r.t.Helper()

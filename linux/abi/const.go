@@ -172,6 +172,19 @@ const (
 	F_SETFD                     = 0x2
 	F_DUPFD_CLOEXEC             = 0x406
 	SIG_SETMASK                 = 0x2
+	POLLIN                      = 0x1
+)
+
+// Signals whose default action does not end a process (signal(7)).
+const (
+	SIGCHLD  = 0x11
+	SIGCONT  = 0x12
+	SIGSTOP  = 0x13
+	SIGTSTP  = 0x14
+	SIGTTIN  = 0x15
+	SIGTTOU  = 0x16
+	SIGURG   = 0x17
+	SIGWINCH = 0x1c
 )
 
 // Values of statfs(2) f_type.

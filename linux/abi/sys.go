@@ -95,6 +95,8 @@ const (
 	SysSyncFileRange
 	SysQuotactlFd
 	SysFsetxattr
+	SysSignalfd4
+	SysPpoll
 )
 
 // String returns the call's name.
@@ -206,4 +208,6 @@ var sysTable = [...]struct {
 	SysSyncFileRange:        {"sync_file_range", 277, 84},
 	SysQuotactlFd:           {"quotactl_fd", 443, 443},
 	SysFsetxattr:            {"fsetxattr", 190, 7},
+	SysSignalfd4:            {"signalfd4", 289, 74},
+	SysPpoll:                {"ppoll", 271, 73},
 }

@@ -131,6 +131,19 @@ func TestChildBranches(t *testing.T) {
 	}
 }
 
+// TestChildExit ends with a status that is in memory, with a bit added.
+func TestChildExit(t *testing.T) {
+	b := builder("exit")
+	word := b.Buf("word", 16)
+	b.Add(plan.Step{Op: plan.OpMove, Args: []plan.Arg{plan.V(15), plan.AtOff(word, 8)}})
+	b.Add(plan.Step{Op: plan.OpExit, Args: []plan.Arg{plan.M(word, 8)}, Equal: 128})
+	exit(b, 3)
+	im, ws := spawn(t, b.Plan(), nil)
+	if ws.ExitStatus() != 128+15 || im.Header(plan.HdrState) != plan.StateRunning {
+		t.Fatalf("status %v, state %d", ws, im.Header(plan.HdrState))
+	}
+}
+
 // TestChildHasNoHeap proves that the runtime's memory is not in the child: a write of it gives EFAULT.
 func TestChildHasNoHeap(t *testing.T) {
 	secret := make([]byte, 1<<20)

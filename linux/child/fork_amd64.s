@@ -105,6 +105,8 @@ dispatch:
 	JEQ move
 	CMPL AX, $3
 	JEQ fault
+	CMPL AX, $4
+	JEQ end
 	MOVQ in_number(R12), AX
 	SYSCALL
 	CMPQ AX, $-4095
@@ -193,6 +195,10 @@ failed:
 	MOVQ $1, AX
 	MOVQ AX, hdr_state(R13)
 	MOVQ $1, DI
+	JMP exit
+
+end: // with the status argument 0 and the wanted value together
+	ORQ in_want(R12), DI
 	JMP exit
 
 left: // the clone goes on; this process has done its part

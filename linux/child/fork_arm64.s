@@ -98,6 +98,8 @@ dispatch:
 	BEQ move
 	CMPW $3, R9
 	BEQ fault
+	CMPW $4, R9
+	BEQ end
 	MOVD in_number(R19), R8
 	SVC
 	CMN $4095, R0
@@ -182,6 +184,11 @@ failed:
 	MOVD $1, R9
 	MOVD R9, hdr_state(R20)
 	MOVD $1, R0
+	B exit
+
+end: // with the status argument 0 and the wanted value together
+	MOVD in_want(R19), R9
+	ORR R9, R0
 	B exit
 
 left: // the clone goes on; this process has done its part

@@ -152,59 +152,6 @@ func badCommand(file string) bool {
 	return strings.HasPrefix(p, "/proc/self/") || strings.HasPrefix(p, "/proc/thread-self/") || strings.HasPrefix(p, "/dev/fd/")
 }
 
-// waitAtGate ends a create: the child waits, and the parent does what the container's root had to be ready for.
-func (c *compiler) waitAtGate() error {
-	c.b.In(plan.Child, plan.Ready)
-	c.tell("be ready", "", plan.RegSyncC)
-	c.b.In(plan.Parent, plan.Ready)
-	c.hear("wait until the child is ready", "", plan.RegSyncP, 1)
-	if c.proc.Terminal && !c.rootless() { // a plain user's was sent
-		c.fetchTerminal()
-	}
-	c.oomScore()
-	c.schedule()
-	if err := c.lateLimits(); err != nil {
-		return err
-	}
-	c.home(plan.RegPid)
-	c.b.Add(plan.Step{Op: plan.OpGate, Label: "the container is created"})
-	c.b.In(plan.Parent, plan.Start)
-	if c.in.Gate {
-		c.waitAtFifo()
-		return nil
-	}
-	c.hooks(hookStartContainer)
-	c.tell("open the gate", "", plan.RegSyncP)
-	c.b.In(plan.Child, plan.Ready)
-	c.hear("wait for the start", "0 is the runtime's death: then this process ends too", plan.RegSyncC, 1)
-	return nil
-}
-
-// waitAtFifo lets the child go on without its creator. It keeps both ends of the fifo, so the read waits however many writers come and go, and the
-// starter sees the program executed, or the process dead, by the fifo having no reader any more.
-func (c *compiler) waitAtFifo() {
-	if c.filterAtGate() {
-		c.loadFilter()
-		c.b.In(plan.Parent, plan.Start)
-	}
-	c.tell("leave the child alone", "", plan.RegSyncP)
-	c.b.In(plan.Child, plan.Ready)
-	c.hear("wait until everything is done", "0 is the creator's death: then this process ends too", plan.RegSyncC, 1)
-	// It has a long time to wait: it keeps nothing but its streams and the gate, which moves behind them.
-	if c.rootless() { // whom a plain user adds enters by setns(2), which asks whether it may trace us; nobody is in here before the create is done
-		c.dumpable("let the creator's user reach us", 1)
-	}
-	at := uint64(firstPreserved + c.in.PreserveFDs)
-	c.b.Add(plan.Step{Label: fmt.Sprintf("make the gate descriptor %d", at), Why: "dup(2)", Sys: abi.SysDup3, Tolerate: []abi.Errno{abi.EINVAL}, // it is
-		Args: []plan.Arg{plan.R(c.b.Reg(plan.RegGate)), plan.V(at), plan.T(abi.O_CLOEXEC, "O_CLOEXEC")}})
-	c.b.Add(plan.Step{Label: "close the socket and the rest", Why: "close_range(2)", Sys: abi.SysCloseRange, Args: []plan.Arg{plan.V(at + 1), plan.T(1<<32-1, "max"), plan.V(0)}})
-	c.b.Add(plan.Step{Label: GateLabel, Why: "fifo(7)", Sys: abi.SysRead, HasWant: true, Want: 1,
-		Args: []plan.Arg{plan.V(at), plan.A(c.b.Buf("start", 8)), plan.V(1)}})
-}
-
-// GateLabel is the step at which a child waits for a start by another process.
-const GateLabel = "wait at the fifo for the start"
-
 func (c *compiler) oomScore() {
 	if c.proc.OOMScoreAdj == nil {
 		return

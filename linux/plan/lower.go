@@ -47,6 +47,7 @@ const (
 	opCheck   = 1
 	opMove    = 2
 	opFault   = 3
+	opExit    = 4
 
 	flagWant       = 1
 	flagExitParent = 2
@@ -187,6 +188,9 @@ func (im *Image) lowerOp(s *Step, o int, arch string) error {
 		im.put32(o+inErrno, uint32(s.Errno))
 	case OpMove:
 		im.put32(o+inOp, opMove)
+	case OpExit:
+		im.put32(o+inOp, opExit)
+		im.put64(o+inWant, s.Equal)
 	case OpCloseAll:
 		im.closeAll = append(im.closeAll, o)
 	default:

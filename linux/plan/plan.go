@@ -35,6 +35,7 @@ const (
 	OpCloseAll           // child: close every descriptor but those in the registers Keep
 	OpCall               // parent: Call, a function of package run, with Args
 	OpGate               // parent: a create ends here, and a start goes on from here
+	OpExit               // child: end with the status Args[0] | Equal, of which the kernel takes 8 bits
 )
 
 // Phase groups steps for people.
@@ -69,7 +70,7 @@ const (
 	Imm     Kind = iota // Value
 	FromReg             // the content of Reg
 	Addr                // the address of Data plus Value
-	Mem                 // the 64-bit word at Data plus Value (OpCheck only)
+	Mem                 // the 64-bit word at Data plus Value (OpCheck and OpExit only)
 )
 
 // Arg is one argument of a step. Text is its symbolic form for people ("O_PATH|O_CLOEXEC"), "" for none.
@@ -131,7 +132,7 @@ type Step struct {
 	Want    int64
 	HasWant bool
 	Mask    uint64    // OpCheck
-	Equal   uint64    // OpCheck
+	Equal   uint64    // OpCheck, OpExit
 	Errno   abi.Errno // OpCheck: what the step fails with; also replaces any errno of a system call when not 0
 	Keep    []Reg     // OpCloseAll
 	Call    string    // OpCall

@@ -31,7 +31,7 @@ func (v *verifier) form() {
 		if s.Label == "" {
 			v.fail("label", i, "no label")
 		}
-		if s.Actor > Child || s.Op > OpGate {
+		if s.Actor > Child || s.Op > OpExit {
 			v.fail("actor", i, "actor %d, operation %d: unknown", s.Actor, s.Op)
 			continue
 		}
@@ -74,7 +74,7 @@ func (v *verifier) formActor(i int, s *Step) {
 		if s.Actor != Parent {
 			v.fail("actor", i, "an operation of the parent alone")
 		}
-	case OpCloseAll:
+	case OpCloseAll, OpExit:
 		if s.Actor != Child {
 			v.fail("actor", i, "an operation of the child alone")
 		}
@@ -118,7 +118,7 @@ func (v *verifier) formJump(i int, s *Step, on string, to int) {
 }
 
 // argCount is the number of arguments that an operation has; those not listed have any number.
-var argCount = map[Op]int{OpCheck: 1, OpMove: 2, OpClone: 1, OpCloseAll: 0, OpGate: 0}
+var argCount = map[Op]int{OpCheck: 1, OpMove: 2, OpClone: 1, OpCloseAll: 0, OpGate: 0, OpExit: 1}
 
 // calls are the functions of OpCall.
 var calls = map[string]bool{CallHome: true, CallIDMap: true, CallUserns: true, CallArmOOM: true, CallAdopt: true, CallReceive: true, CallMountIn: true, CallOOMScore: true,
@@ -164,7 +164,7 @@ func (v *verifier) formArgs(i int, s *Step) {
 		}
 	}
 	n := len(v.errs)
-	v.formArgList(i, s.Args, s.Op == OpCheck)
+	v.formArgList(i, s.Args, s.Op == OpCheck || s.Op == OpExit)
 	if len(v.errs) == n {
 		v.formBuffers(i, s)
 	}
@@ -182,7 +182,7 @@ func (v *verifier) formArgList(i int, args []Arg, mem bool) {
 		case a.Kind == FromReg && (a.Reg == 0 || int(a.Reg) >= len(v.p.Regs)):
 			v.fail("register", i, "argument %d is register %d, which is not there", n, a.Reg)
 		case a.Kind == Mem && !mem:
-			v.fail("args", i, "argument %d: only a check can look into the data", n)
+			v.fail("args", i, "argument %d: only a check and an exit can look into the data", n)
 		case a.Kind == Addr || a.Kind == Mem:
 			v.formRef(i, n, a)
 		}

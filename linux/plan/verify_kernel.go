@@ -45,6 +45,8 @@ var buffers = map[abi.Sys][]buffer{
 	abi.SysSeccomp:          {fixed(2, abi.SockFprogSize)},
 	abi.SysSendmsg:          {fixed(1, 56)},
 	abi.SysBpf:              {counted(1, 2, 1)},
+	abi.SysSignalfd4:        {counted(1, 2, 1)},
+	abi.SysPpoll:            {counted(0, 1, 8)},
 	abi.SysIoctl:            {onCmd(2, 4, abi.TIOCGPTN), onCmd(2, 4, abi.TIOCSPTLCK), onCmd(2, 8, abi.TIOCSWINSZ)},
 }
 
@@ -98,7 +100,8 @@ var cloexecAt = map[abi.Sys]struct {
 	abi.SysFsmount:     {1, abi.FSMOUNT_CLOEXEC},
 	abi.SysFspick:      {2, abi.FSPICK_CLOEXEC},
 	abi.SysEventfd2:    {1, abi.O_CLOEXEC},
-	abi.SysMemfdCreate: {1, 1}, // MFD_CLOEXEC
+	abi.SysSignalfd4:   {3, abi.O_CLOEXEC}, // SFD_CLOEXEC is the same bit
+	abi.SysMemfdCreate: {1, 1},             // MFD_CLOEXEC
 }
 
 // lastStdio is the highest descriptor that a program is given: dup3 onto it makes one without close-on-exec.

@@ -199,7 +199,7 @@ func (f *flow) leave(i int, s *Step, out, failed regSet) {
 
 // ends says that a successful s is the actor's last one.
 func ends(s *Step) bool {
-	return s.Op == OpSyscall && (isExec(s) || s.Sys == abi.SysExitGroup)
+	return s.Op == OpExit || s.Op == OpSyscall && (isExec(s) || s.Sys == abi.SysExitGroup)
 }
 
 func isExec(s *Step) bool {

@@ -192,10 +192,10 @@ func (e *engine) executed() error {
 	return e.stepError(int(e.im.Header(plan.HdrStep)), abi.EPROTO, "the child closed its socket here")
 }
 
-// atFifo says that the child waits at its fifo, or is about to: it has closed the socket in one of the two steps before.
+// atFifo says that the child waits at its fifo, or is about to: it has closed the socket by then.
 func (e *engine) atFifo() bool {
-	gate := slices.IndexFunc(e.plan.Steps, func(s plan.Step) bool { return s.Label == compile.GateLabel })
-	return gate > 0 && int(e.im.Header(plan.HdrStep)) >= gate-2
+	alone := slices.IndexFunc(e.plan.Steps, func(s plan.Step) bool { return s.Label == compile.AloneLabel })
+	return alone > 0 && int(e.im.Header(plan.HdrStep)) >= alone-1
 }
 
 // killOn kills the child when ctx ends; the function it returns stops that.

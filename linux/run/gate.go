@@ -60,7 +60,7 @@ func startSteps(id string, p *plan.Plan) []plan.StepError {
 	behind := false
 	for i := range p.Steps {
 		s := &p.Steps[i]
-		behind = behind || s.Label == compile.GateLabel
+		behind = behind || s.Label == compile.WaitLabel || s.Label == compile.GateLabel
 		var e *plan.StepError
 		if behind && s.Actor == plan.Child && errors.As(plan.NewStepError(id, "start", p, i, 0, ""), &e) {
 			list = append(list, *e)
@@ -108,7 +108,9 @@ func (c *Container) startLoaded(ctx context.Context) error {
 			return errors.Join(err, c.other.Signal(unix.SIGKILL))
 		}
 	}
-	if _, err := unix.Write(fifo, []byte{'!'}); err != nil {
+	if _, err := unix.Write(fifo, []byte{'!'}); errors.Is(err, unix.EPIPE) { // a signal has ended it meanwhile
+		return fmt.Errorf("cannot start a container that has stopped: %w", errdefs.ErrFailedPrecondition)
+	} else if err != nil {
 		return fmt.Errorf("start %s: open the gate: %w", c.state.ID, err)
 	}
 	if err := waitNoReader(ctx, fifo); err != nil {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"example.io/shim/linux/abi"
+	"example.io/shim/linux/compile"
 	"example.io/shim/linux/plan"
 )
 
@@ -103,8 +106,8 @@ func TestGate(t *testing.T) {
 	wantStatus(t, home, Created)
 	c := loadGated(t, deps, home)
 	fds, err := os.ReadDir("/proc/" + strconv.Itoa(c.Pid()) + "/fd")
-	if err != nil || len(fds) != 4 {
-		t.Errorf("the child that waits holds %v (%v), not its streams and the fifo alone", fds, err)
+	if err != nil || len(fds) != 5 {
+		t.Errorf("the child that waits holds %v (%v), not its streams, the fifo and its signals alone", fds, err)
 	}
 	if err := c.Start(ctx); err != nil {
 		t.Fatal(err)
@@ -156,6 +159,79 @@ func TestGateKilled(t *testing.T) {
 	wantStatus(t, home, Stopped)
 	if err := c.Start(context.Background()); err == nil || !strings.Contains(err.Error(), "has stopped") {
 		t.Errorf("start of a dead container: %v", err)
+	}
+}
+
+// TestGateSignal: a created container ends by a signal that ends a program by default, the first process of a pid namespace too, with the status that a
+// shell would tell; one that is ignored by default does nothing.
+func TestGateSignal(t *testing.T) {
+	deps, ctx := newDeps(t), context.Background()
+	for name, edit := range map[string]func(*specs.Spec){"own pids": nil, "host's pids": func(s *specs.Spec) {
+		s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.PIDNamespace })
+	}} {
+		t.Run(name, func(t *testing.T) {
+			for _, sig := range []syscall.Signal{unix.SIGHUP, unix.SIGTERM, unix.SIGUSR1, unix.SIGPIPE, 64} {
+				c, err := Create(ctx, deps, request(newBundle(t, edit)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := errors.Join(c.Signal(unix.SIGWINCH), c.Signal(unix.SIGCHLD), c.Signal(sig)); err != nil {
+					t.Error(err)
+				}
+				select {
+				case <-c.Init().Done():
+				case <-time.After(5 * time.Second):
+					t.Fatalf("signal %d: it did not end", sig)
+				}
+				if status, _ := c.Init().Exit(); status != 128+uint32(sig) {
+					t.Errorf("signal %d: exit status %d", sig, status)
+				}
+				var se *plan.StepError
+				if err := c.Start(ctx); !errors.As(err, &se) || se.Label != compile.SignalLabel {
+					t.Errorf("signal %d: start: %v", sig, err)
+				}
+				if err := c.Delete(ctx); err != nil {
+					t.Error(err)
+				}
+			}
+			home := createGated(t, deps, edit)
+			c := loadGated(t, deps, home)
+			if err := errors.Join(c.Signal(unix.SIGURG), c.Signal(unix.SIGTERM)); err != nil {
+				t.Error(err)
+			}
+			wantStatus(t, home, Stopped)
+			if err := c.Start(ctx); err == nil || !strings.Contains(err.Error(), "has stopped") {
+				t.Errorf("start of a dead container: %v", err)
+			}
+		})
+	}
+}
+
+// TestStartSignal: a signal that comes with the start finds the container at its gate, or its program, and never a start that hangs.
+func TestStartSignal(t *testing.T) {
+	deps, ctx := newDeps(t), context.Background()
+	bundle := newBundle(t, func(s *specs.Spec) {
+		s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.PIDNamespace })
+		s.Process.Args = []string{"sleep", "1000"}
+	})
+	for range 50 {
+		c, err := Create(ctx, deps, request(bundle))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent := make(chan error)
+		go func() { sent <- c.Signal(unix.SIGTERM) }()
+		err = c.Start(ctx)
+		if e := <-sent; e != nil {
+			t.Error(e)
+		}
+		<-c.Init().Done()
+		if status, _ := c.Init().Exit(); status != 128+uint32(unix.SIGTERM) {
+			t.Errorf("start: %v; exit status %d", err, status)
+		}
+		if err := c.Delete(ctx); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
