@@ -56,7 +56,19 @@ func (c *compiler) idmap(mt *mount) {
 	if !mt.opt.Bind {
 		name = mt.dst
 	}
-	c.setIDMap(plan.Step{Label: "map the ids of " + name, Source: mt.source, Path: name}, mt.reg, mt.userns, mt.opt.RIDMap)
+	s := plan.Step{Label: "map the ids of " + name, Source: mt.source, Path: name}
+	if mt.inside != "" && (c.ns.newUser || c.ns.joinUser) {
+		c.parentTurn(plan.Mounts, func() {
+			rec := uint64(0)
+			if mt.opt.RIDMap {
+				rec = 1
+			}
+			s.Op, s.Call, s.Why, s.Args = plan.OpCall, plan.CallMapMount, "mount_setattr(2): with the host's rights", []plan.Arg{plan.R(mt.reg), plan.R(mt.userns), plan.V(rec)}
+			c.b.Add(s)
+		})
+		return
+	}
+	c.setIDMap(s, mt.reg, mt.userns, mt.opt.RIDMap)
 	if !c.ns.joinUser || len(mt.m.UIDMappings) > 0 {
 		c.close(mt.userns, "the user namespace")
 	}

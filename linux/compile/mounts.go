@@ -95,7 +95,7 @@ func (c *compiler) openSource(i int) error {
 	from := c.hostPath(m.Source)
 	if mt.inside = c.madeInside(from); mt.inside != "" {
 		err := c.openIDMap(mt)
-		if mt.userns != 0 {
+		if mt.userns != 0 && !c.ns.newUser && !c.ns.joinUser { // else the parent maps it
 			c.keep = append(c.keep, mt.userns)
 		}
 		return err

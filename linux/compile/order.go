@@ -62,13 +62,15 @@ type compiler struct {
 	root    plan.Reg   // the container's root, a mount of its own
 	mounts  []*mount
 	ns      namespaces
-	joins   []plan.Reg          // descriptors of the cgroups' tasks files (v1)
-	into    plan.Reg            // descriptor of the cgroup that the child is born in (v2)
-	classes []plan.Reg          // descriptors of the resctrl groups' tasks files
-	null    plan.Reg            // the host's /dev/null, detached: masks files
-	node    map[string]plan.Reg // copied device nodes by path
-	filter  *filter
-	ready   []bpf.Insn // see ExecInput.Filter
+	joins   []plan.Reg // descriptors of the cgroups' tasks files (v1)
+	into    plan.Reg   // descriptor of the cgroup that the child is born in (v2)
+	classes []plan.Reg // descriptors of the resctrl groups' tasks files
+	// question is the message of plan.OpAsk, 0 when nothing was asked yet.
+	question plan.Ref
+	null     plan.Reg            // the host's /dev/null, detached: masks files
+	node     map[string]plan.Reg // copied device nodes by path
+	filter   *filter
+	ready    []bpf.Insn // see ExecInput.Filter
 }
 
 // usualSteps is somewhat more than a plan of containerd's usual configuration has on cgroup v1, which has more than v2.

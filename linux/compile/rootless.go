@@ -24,7 +24,11 @@ func (c *compiler) ownSources(when bool) func() error {
 		if c.rootless() != when {
 			return nil
 		}
-		return c.openSources()
+		if err := c.openSources(); err != nil || !when {
+			return err
+		}
+		c.send(plan.Prepare, "the root", "/root/path", c.root, c.b.Reg(rootInParent)) // see askForTarget
+		return nil
 	}
 }
 
@@ -65,6 +69,14 @@ const (
 
 // sendTerminal sends the master to the parent, which may not take it out of a child that is not dumpable.
 func (c *compiler) sendTerminal() {
+	c.send(plan.Identity, "the terminal's master", "/process/terminal", c.b.Reg("master in child"), c.b.Reg(plan.RegMaster))
+}
+
+// rootInParent is the register of the parent's own descriptor of a root that the child has made.
+const rootInParent = "root in parent"
+
+// send sends a descriptor of the child's to the parent.
+func (c *compiler) send(ph plan.Phase, name, source string, from, to plan.Reg) {
 	control := make([]byte, cmsghdrSpace)
 	binary.LittleEndian.PutUint64(control, cmsghdrLen)
 	binary.LittleEndian.PutUint32(control[8:], solSocket)
@@ -77,15 +89,15 @@ func (c *compiler) sendTerminal() {
 	binary.LittleEndian.PutUint64(head[msghdrIov+8:], 1)
 	binary.LittleEndian.PutUint64(head[msghdrControl+8:], cmsghdrSpace)
 	msg := c.b.Struct("msghdr", head, plan.Word{Off: msghdrIov, To: vec}, plan.Word{Off: msghdrControl, To: rights})
-	master := c.b.Reg("master in child")
-	c.b.Add(plan.Step{Label: "put the terminal's master into a message", Source: "/process/terminal", Op: plan.OpMove, Why: "cmsg(3)",
-		Args: []plan.Arg{plan.R(master), plan.AtOff(rights, 16)}})
-	c.b.Add(plan.Step{Label: "send the terminal's master", Source: "/process/terminal", Why: "unix(7), SCM_RIGHTS", Sys: abi.SysSendmsg, HasWant: true, Want: 1,
+	c.b.In(plan.Child, ph)
+	c.b.Add(plan.Step{Label: "put " + name + " into a message", Source: source, Op: plan.OpMove, Why: "cmsg(3)",
+		Args: []plan.Arg{plan.R(from), plan.AtOff(rights, 16)}})
+	c.b.Add(plan.Step{Label: "send " + name, Source: source, Why: "unix(7), SCM_RIGHTS", Sys: abi.SysSendmsg, HasWant: true, Want: 1,
 		Args: []plan.Arg{plan.R(c.b.Reg(plan.RegSyncC)), plan.A(msg), plan.V(0)}})
-	c.b.In(plan.Parent, plan.Identity)
-	c.b.Add(plan.Step{Label: "receive the terminal's master", Source: "/process/terminal", Why: "unix(7), SCM_RIGHTS", Op: plan.OpCall, Call: plan.CallReceive,
-		Args: []plan.Arg{plan.R(c.b.Reg(plan.RegSyncP))}, Save: c.b.Reg(plan.RegMaster), FD: true})
-	c.b.In(plan.Child, plan.Identity)
+	c.b.In(plan.Parent, ph)
+	c.b.Add(plan.Step{Label: "receive " + name, Source: source, Why: "unix(7), SCM_RIGHTS", Op: plan.OpCall, Call: plan.CallReceive,
+		Args: []plan.Arg{plan.R(c.b.Reg(plan.RegSyncP))}, Save: to, FD: true})
+	c.b.In(plan.Child, ph)
 }
 
 // bornAgain clones a process that has entered a pid namespace by setns(2) once more: only children are in it (pid_namespaces(7)).

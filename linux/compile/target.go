@@ -51,7 +51,7 @@ var (
 // name is made below a held folder, which was looked up within the root (CVE-2021-30465, CVE-2024-45310).
 func (c *compiler) target(s plan.Step, dst string, kind kindOf) plan.Reg {
 	r := c.b.Temp("at")
-	have := c.b.Label()
+	have, dangling := c.b.Label(), c.b.Label()
 	first := s
 	first.Label, first.Tolerate = s.Label+": look for "+dst, []abi.Errno{abi.ENOENT}
 	i := c.lookupInto(first, r, dst, abi.O_PATH, inRoot, "O_PATH, "+inRootText)
@@ -69,14 +69,44 @@ func (c *compiler) target(s plan.Step, dst string, kind kindOf) plan.Reg {
 		if !last {
 			held := s
 			held.Label = "hold " + here
-			at = c.lookup(held, here, abi.O_PATH|abi.O_DIRECTORY, inRoot, "O_PATH|O_DIRECTORY, "+inRootText)
+			held.Tolerate = []abi.Errno{abi.ENOENT}
+			at = c.b.Temp("at")
+			c.b.OnErr(c.lookupInto(held, at, here, abi.O_PATH|abi.O_DIRECTORY, inRoot, "O_PATH|O_DIRECTORY, "+inRootText), dangling)
 		}
 	}
 	again := s
-	again.Label = "hold " + dst
+	again.Label, again.Tolerate = "hold "+dst, []abi.Errno{abi.ENOENT}
+	c.b.OnOK(c.lookupInto(again, r, dst, abi.O_PATH, inRoot, "O_PATH, "+inRootText), have)
+	c.b.Place(dangling)
+	c.askForTarget(s, dst, kind)
+	again.Tolerate = nil
 	c.lookupInto(again, r, dst, abi.O_PATH, inRoot, "O_PATH, "+inRootText)
 	c.b.Place(have)
 	return r
+}
+
+// askForTarget has the parent make the target: there is a link on the way that leads to what is not there. What is to be made then stands in the link, which
+// the child cannot take apart.
+func (c *compiler) askForTarget(s plan.Step, dst string, kind kindOf) {
+	what := plan.V(1)
+	switch {
+	case kind.stat != 0:
+		what = plan.AtOff(kind.stat, abi.StatxModeWord)
+	case kind.file:
+		what = plan.V(0)
+	}
+	if c.question == 0 {
+		c.question = c.b.Bytes("question", []byte{plan.Asks, 0})
+	}
+	root := c.root
+	if c.rootless() {
+		root = c.b.Reg(rootInParent)
+	}
+	s.Label, s.Path, s.Op, s.Call, s.Sys = "make "+dst+" where links say", dst, plan.OpAsk, plan.CallTarget, abi.SysNone
+	s.Why = "CVE-2021-30465, CVE-2024-45310: name by name below held folders"
+	s.Args = []plan.Arg{plan.R(c.b.Reg(plan.RegSyncC)), plan.A(c.question)}
+	s.Ask = []plan.Arg{plan.R(root), c.b.Str(dst), what, plan.R(c.b.Reg(plan.RegPid))}
+	c.b.Add(s)
 }
 
 func (c *compiler) makeDir(s plan.Step, at plan.Reg, name, here string) {

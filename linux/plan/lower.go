@@ -3,6 +3,8 @@ package plan
 import (
 	"encoding/binary"
 	"fmt"
+
+	"example.io/shim/linux/abi"
 )
 
 // The lowered form of a plan is an image: header, registers, instructions of the child, data; in this order, all of it position
@@ -78,10 +80,13 @@ func Size(p *Plan) int {
 	return n
 }
 
-// width is the number of instructions a step is lowered to: closing all but k descriptors is closing k+1 ranges.
+// width is the number of instructions a step is lowered to: closing all but k descriptors is closing k+1 ranges, asking is a message and its answer.
 func width(s *Step) int {
-	if s.Op == OpCloseAll {
+	switch s.Op {
+	case OpCloseAll:
 		return len(s.Keep) + 1
+	case OpAsk:
+		return 2 // write, read
 	}
 	return 1
 }
@@ -160,7 +165,7 @@ func (im *Image) lowerOp(s *Step, o int, arch string) error {
 	if s.Fault != 0 {
 		im.put32(o+inOp, opFault)
 		im.put32(o+inErrno, uint32(s.Fault))
-		if s.Op == OpCloseAll { // the rest of its ranges is not carried out either
+		if width(s) > 1 && s.OnOK == 0 { // the rest of it is not carried out either
 			im.put32(o+inOnOK, uint32(width(s)*InstrSize))
 		}
 		return nil
@@ -191,6 +196,20 @@ func (im *Image) lowerOp(s *Step, o int, arch string) error {
 	case OpExit:
 		im.put32(o+inOp, opExit)
 		im.put64(o+inWant, s.Equal)
+	case OpAsk:
+		for n, sys := range []abi.Sys{abi.SysWrite, abi.SysRead} {
+			nr, ok := sys.Number(arch)
+			if !ok {
+				return fmt.Errorf("no number of %v on %s", sys, arch)
+			}
+			i := o + n*InstrSize
+			copy(im.Bytes[i+inArgs:i+inArgs+16], im.Bytes[o+inArgs:])
+			im.put64(i+inLoad, im.get64(o+inLoad))
+			im.put64(i+inNumber, nr)
+			im.put64(i+inArgs+16, 1)
+			im.put64(i+inWant, 1)
+			im.put32(i+inFlags, flagWant)
+		}
 	case OpCloseAll:
 		im.closeAll = append(im.closeAll, o)
 	default:

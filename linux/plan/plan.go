@@ -35,6 +35,7 @@ const (
 	OpCloseAll           // child: close every descriptor but those in the registers Keep
 	OpCall               // parent: Call, a function of package run, with Args
 	OpGate               // parent: a create ends here, and a start goes on from here
+	OpAsk                // child: let the parent carry out Call with the arguments Ask, by a message of its own at Args[0], the child's socket, from Args[1]
 	OpExit               // child: end with the status Args[0] | Equal, of which the kernel takes 8 bits
 )
 
@@ -135,7 +136,8 @@ type Step struct {
 	Equal   uint64    // OpCheck, OpExit
 	Errno   abi.Errno // OpCheck: what the step fails with; also replaces any errno of a system call when not 0
 	Keep    []Reg     // OpCloseAll
-	Call    string    // OpCall
+	Call    string    // OpCall, OpAsk
+	Ask     []Arg     // OpAsk: Call's arguments
 	// ExitParent makes the process that called clone3 in the child leave: the new process goes on with the list.
 	ExitParent bool
 	Undo       *Undo
@@ -185,6 +187,9 @@ func (p *Plan) WithFault(i int, errno abi.Errno) *Plan {
 	c.Steps[i].Fault = errno
 	return &c
 }
+
+// Asks is the content of the messages of OpAsk, and of the answers: no other message has it.
+const Asks = '?'
 
 // Names of the registers that package run fills in or reads.
 const (
@@ -242,6 +247,12 @@ const (
 	// CallCopyUp copies the tree at path Args[1] below the root Args[0] into the detached mount whose descriptor, of the child, is in Args[2]. Args[3]: 1
 	// leaves owner and mode of the mount's own folder; Args[4] and Args[5] are the container's uid_map and gid_map, "" for none.
 	CallCopyUp = "copy_up"
+	// CallTarget makes the mount target Args[1] below the root Args[0], and the folders above it, where links that lead nowhere yet say that they are. Args[2]
+	// is 1 for a folder and 0 for a file, or the place of a struct statx of what will be mounted there. It is made as the process whose pid is in Args[3]'s register would make it.
+	CallTarget = "target"
+	// CallMapMount gives the detached mount whose descriptor, of the child, is in Args[0] the maps of the user namespace Args[1]; with those below it if
+	// Args[2] is 1.
+	CallMapMount = "map_mount"
 	// CallMountIn does a classic mount(2) with the working directory Args[0] on this thread only, for options that would be longer than a
 	// page with absolute paths: Args[1:] are mount's five arguments.
 	CallMountIn = "mount_in"

@@ -150,6 +150,8 @@ func (pr *printer) call(s *Step) string {
 	case OpMove:
 		a := append(append([]Arg(nil), s.Args...), Arg{}, Arg{})
 		t = "store " + pr.arg(a[0]) + " at " + pr.place(a[1])
+	case OpAsk:
+		t = "ask " + s.Call + "(" + pr.args(s.Ask) + ")"
 	case OpExit:
 		t = "exit " + pr.args(s.Args) + " | " + number(s.Equal)
 	case OpClone:

@@ -74,7 +74,7 @@ func (v *verifier) formActor(i int, s *Step) {
 		if s.Actor != Parent {
 			v.fail("actor", i, "an operation of the parent alone")
 		}
-	case OpCloseAll, OpExit:
+	case OpCloseAll, OpExit, OpAsk:
 		if s.Actor != Child {
 			v.fail("actor", i, "an operation of the child alone")
 		}
@@ -118,12 +118,15 @@ func (v *verifier) formJump(i int, s *Step, on string, to int) {
 }
 
 // argCount is the number of arguments that an operation has; those not listed have any number.
-var argCount = map[Op]int{OpCheck: 1, OpMove: 2, OpClone: 1, OpCloseAll: 0, OpGate: 0, OpExit: 1}
+var argCount = map[Op]int{OpCheck: 1, OpMove: 2, OpClone: 1, OpCloseAll: 0, OpGate: 0, OpExit: 1, OpAsk: 2}
 
 // calls are the functions of OpCall.
 var calls = map[string]bool{CallHome: true, CallIDMap: true, CallUserns: true, CallArmOOM: true, CallAdopt: true, CallReceive: true, CallMountIn: true, CallOOMScore: true,
 	CallHook: true, CallAgent: true, CallCopyUp: true, CallMountMapped: true, CallMountLoop: true, CallTimeOffsets: true, CallMoveNetDevice: true, CallCgroup: true,
-	CallSchemata: true, CallHasSchemata: true, CallStartUnit: true, CallSetUnit: true, CallLeaveUnit: true}
+	CallMapMount: true, CallSchemata: true, CallHasSchemata: true, CallStartUnit: true, CallSetUnit: true, CallLeaveUnit: true}
+
+// asks are the functions of OpAsk.
+var asks = map[string]bool{CallTarget: true}
 
 // undoCalls are the functions that take a step back.
 var undoCalls = map[string]bool{CallStopUnit: true}
@@ -167,6 +170,21 @@ func (v *verifier) formArgs(i int, s *Step) {
 	v.formArgList(i, s.Args, s.Op == OpCheck || s.Op == OpExit)
 	if len(v.errs) == n {
 		v.formBuffers(i, s)
+		v.formAsk(i, s)
+	}
+}
+
+// formAsk checks what the child asks its parent for, and that the message is one.
+func (v *verifier) formAsk(i int, s *Step) {
+	if s.Op != OpAsk {
+		return
+	}
+	if !asks[s.Call] || s.OnOK != 0 || len(s.Tolerate) > 0 || s.Save != 0 {
+		v.fail("args", i, "asks for %q, or has another way on than to the next step", s.Call)
+	}
+	v.formArgList(i, s.Ask, false)
+	if b, ok := v.p.bytes(s.Args[1], 1); !ok || b[0] != Asks || s.Args[0].Kind != FromReg || v.p.Regs[s.Args[0].Reg] != RegSyncC {
+		v.fail("args", i, "what it sends is no question")
 	}
 }
 

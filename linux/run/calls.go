@@ -59,6 +59,10 @@ func (e *engine) call(s *plan.Step) (int64, string) {
 			return errnoOf(err)
 		}
 		return int64(fd), ""
+	case plan.CallTarget:
+		return errnoOf(e.makeTarget(s))
+	case plan.CallMapMount:
+		return errnoOf(e.mapMount(int(e.im.Value(s.Args[0])), int(e.im.Value(s.Args[1])), e.im.Value(s.Args[2]) == 1))
 	case plan.CallCopyUp:
 		return errnoOf(e.copyUp(s))
 	case plan.CallHook:

@@ -37,6 +37,7 @@ type engine struct {
 	done       int64           // when the last of the parent's steps was done, in ns
 	ctx        context.Context // of run
 	leave      bool            // the process is to live on without us: its exit is the next parent's
+	refused    error           // of the child's step that asked for what could not be done
 	// hook runs a hook of the container that is being made or started.
 	hook func(ctx context.Context, kind string, i int) error
 	// agent sends the listener of a process's seccomp filter to the agent at a socket.
@@ -223,6 +224,9 @@ func (e *engine) step(i int, s *plan.Step) (int, error) {
 					return 0, err
 				}
 			}
+			if e.refused != nil {
+				return 0, e.refused
+			}
 			if s.Op == plan.OpCall && errno == abi.EIO && detail != "" {
 				errno = 0 // no errno of the kernel's: the words say it
 			}
@@ -276,11 +280,18 @@ func (e *engine) do(s *plan.Step) (int64, string) {
 		if !ok {
 			return -int64(abi.ENOSYS), ""
 		}
-		r, _, errno := syscall.Syscall6(uintptr(nr), uintptr(a[0]), uintptr(a[1]), uintptr(a[2]), uintptr(a[3]), uintptr(a[4]), uintptr(a[5]))
-		if errno != 0 {
-			return -int64(errno), ""
+		for {
+			r, _, errno := syscall.Syscall6(uintptr(nr), uintptr(a[0]), uintptr(a[1]), uintptr(a[2]), uintptr(a[3]), uintptr(a[4]), uintptr(a[5]))
+			if errno != 0 {
+				return -int64(errno), ""
+			}
+			if r != 1 || !e.asked(s) {
+				return int64(r), ""
+			}
+			if err := e.answer(); err != nil {
+				return errnoOf(err)
+			}
 		}
-		return int64(r), ""
 	case plan.OpCheck:
 		if a[0]&s.Mask != s.Equal {
 			return -int64(s.Errno), ""

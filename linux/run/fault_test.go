@@ -28,7 +28,8 @@ var topics = map[string]struct {
 	edit     func(*specs.Spec)
 	terminal bool
 	deps     func(*testing.T, *Deps)
-	source   string // only the steps of this field: the others are another topic's
+	image    map[string]string // links to be in it
+	source   string            // only the steps of this field: the others are another topic's
 }{
 	"default":  {edit: nil},
 	"terminal": {edit: func(s *specs.Spec) { s.Process.Terminal = true }, terminal: true},
@@ -44,6 +45,11 @@ var topics = map[string]struct {
 			specs.Mount{Destination: "/run", Type: "tmpfs", Options: []string{"remount", "size=1m", "ro"}},
 			specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", UIDMappings: maps, GIDMappings: maps},
 			specs.Mount{Destination: "/home", Type: "bind", Source: "/var/tmp", Options: []string{"rbind", "rro", "ridmap"}, UIDMappings: maps, GIDMappings: maps})
+	}},
+	"links": {image: map[string]string{"etc/run": "/run/made/here"}, source: "/mounts", edit: func(s *specs.Spec) {
+		withUserns(s)
+		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/etc/run/x", Type: "bind", Source: "/var/tmp", Options: []string{"bind"}},
+			specs.Mount{Destination: "/home", Type: "bind", Source: "rootfs/etc/run/x", Options: []string{"bind", "idmap"}})
 	}},
 	"attributes": {edit: func(s *specs.Spec) {
 		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "time"})
@@ -96,6 +102,11 @@ func TestFaults(t *testing.T) {
 				return
 			}
 			bundle := newBundle(t, topic.edit)
+			for link, to := range topic.image {
+				if err := os.Symlink(to, filepath.Join(bundle, "rootfs", link)); err != nil {
+					t.Fatal(err)
+				}
+			}
 			deps := newDeps(t)
 			if topic.deps != nil {
 				topic.deps(t, deps)

@@ -100,3 +100,25 @@ func receiveFD(socket int) (int, error) {
 	}
 	return fds[0], nil
 }
+
+// mapMount gives a detached mount that the child has made the maps of a user namespace (mount_setattr(2)): a child in a user namespace of its own has no
+// right to map the ids of a file system of the host's.
+func (e *engine) mapMount(mount, ns int, recursive bool) error {
+	var fd int
+	err := e.proc.Do(func(pidfd int) (err error) {
+		fd, err = unix.PidfdGetfd(pidfd, mount, 0)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("pidfd_getfd: %w", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	flags := uint(unix.AT_EMPTY_PATH)
+	if recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	if err := unix.MountSetattr(fd, "", flags, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns)}); err != nil {
+		return fmt.Errorf("mount_setattr: %w", err)
+	}
+	return nil
+}
