@@ -79,9 +79,10 @@ func TestRestart(t *testing.T) {
 		if code := b.finish(); code != 9 {
 			t.Errorf("code %d, want 9", code)
 		}
-		for end := time.Now().Add(trace.Limit(10 * time.Second)); len(r.of(id)) == 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		list := ""
+		for end := time.Now().Add(trace.Limit(10 * time.Second)); !strings.HasSuffix(list, "delete") && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			list = strings.Join(r.of(id), ", ")
 		}
-		list := strings.Join(r.of(id), ", ")
 		if !strings.HasSuffix(list, "delete") || strings.Count(list, "exit") > 1 {
 			t.Errorf("events after the restart: %s", list)
 		}
