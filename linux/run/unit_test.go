@@ -197,6 +197,46 @@ func TestUnitRefused(t *testing.T) {
 	}
 }
 
+// TestUnitPaths: where each form of cgroupsPath puts a container, and what is refused by its name before anything is made.
+func TestUnitPaths(t *testing.T) {
+	deps := needSystemd(t)
+	name := fmt.Sprintf("path-%d", os.Getpid())
+	for path, want := range map[string]string{
+		"":                                     "/system.slice/shim-ID.scope",
+		":" + name + ":a":                      "/system.slice/" + name + "-a.scope",
+		testSlice + ":" + name + ":a.b_c":      "/" + testSlice + "/" + name + "-a.b_c.scope",
+		"shimruntest-sub.slice:" + name + ":a": "/" + testSlice + "/shimruntest-sub.slice/" + name + "-a.scope",
+		"-.slice:" + name + ":a":               "/" + name + "-a.scope",
+		"/" + name:                             "",
+		testSlice + ":" + name:                 "",
+		"a--b.slice:" + name + ":a":            "",
+		testSlice + ":" + name + ":a@b":        "",
+	} {
+		bundle := newBundle(t, func(s *specs.Spec) { s.Process.Args, s.Linux.CgroupsPath = []string{"sleep", "1000"}, path })
+		before := takeTrace(t, bundle)
+		r := request(bundle)
+		r.SystemdCgroup = true
+		c, err := Create(t.Context(), deps, r)
+		switch {
+		case want == "":
+			if !errors.Is(err, errdefs.ErrInvalidArgument) || !strings.Contains(err.Error(), "/linux/cgroupsPath") {
+				t.Errorf("%q: %v", path, err)
+			}
+			noTrace(t, before, bundle)
+			continue
+		case err != nil:
+			t.Errorf("%q: %v", path, err)
+			continue
+		}
+		if line := ":" + strings.ReplaceAll(want, "ID", filepath.Base(bundle)) + "\n"; !strings.Contains(procFile(t, c.Init().Pid(), "cgroup"), line) {
+			t.Errorf("%q: in\n%swant %s", path, procFile(t, c.Init().Pid(), "cgroup"), line)
+		}
+		if err := c.Delete(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestUnitTwice: a unit that is there is another's, whose container goes on.
 func TestUnitTwice(t *testing.T) {
 	deps := needSystemd(t)
