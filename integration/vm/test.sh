@@ -9,6 +9,7 @@
 #   -r REGEXP    only the tests that match, as in go test -run; otherwise the mode says which
 #   -s           without the long ones: what makes every step fail, or kills at every step
 #   -n COUNT     each test so often (1)
+#   -t SECONDS   for all that one mode runs, its boot included (an hour a package)
 #   -m MIB       the guest's memory (3072)
 #   -c N         the guest's CPUs (2)
 #   -v           print every test
@@ -23,7 +24,7 @@ top=$(cd "$here/../.." && pwd)
 package_limit=180
 slowdown=20
 # The tests that are not run with -s: on a host they take as long as all the others together.
-long='Faults|^TestKilled$|^TestKilledShim$|^TestKilledChild$|^TestCriuRounds$|^TestRuns$|^TestExecs$'
+long='Faults|^TestKilled$|^TestKilledShimSteps$|^TestKilledChild$|^TestCriuRounds$|^TestRuns$|^TestExecs$'
 other='|^TestCriu' # v2-criu has them
 # These ask no kernel: the host's run says all. abi and bpf read the sources of a module.
 pure='^linux/(abi|bpf|plan|spec|compile|lifecycle|cgroup/files|cgroup/stats)(/|$)'
@@ -31,13 +32,14 @@ pure='^linux/(abi|bpf|plan|spec|compile|lifecycle|cgroup/files|cgroup/stats)(/|$
 say() { echo "vm/test: $*" >&2; }
 usage() { sed -n '2,/^set -/{/^set -/!s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
 
-only=() pattern= short= flags= verbose= mem=3072 cpus=2
-while getopts p:r:sn:m:c:v flag; do
+only=() pattern= short= flags= verbose= whole= mem=3072 cpus=2
+while getopts p:r:sn:t:m:c:v flag; do
 	case $flag in
 	p) only+=("${OPTARG%/}") ;;
 	r) pattern=$OPTARG ;;
 	s) short=1 ;;
 	n) flags+=" -test.count=$OPTARG" ;;
+	t) whole=$OPTARG ;;
 	m) mem=$OPTARG ;;
 	c) cpus=$OPTARG ;;
 	v) verbose=1 ;;
@@ -79,17 +81,18 @@ make_payload() {
 
 # run_mode MODE runs all packages in one guest.
 run_mode() {
-	local options=() driver= tests=$pattern limit=$((package_limit * slowdown)) skip=$long$other
+	local options=() driver= tests=$pattern limit=$((package_limit * slowdown)) skip=$long$other all
+	all=${whole:-$((limit * ${#list[@]}))}
 	case $1 in
 	v1) options=(--cgroup v1) ;;
 	v1-systemd) options=(--cgroup v1 --systemd) driver=systemd ;;
 	v2-systemd) options=(--systemd) driver=systemd ;;
-	v2-apparmor) options=(--apparmor) tests=${pattern:-'(?i)apparmor'} ;;
+	v2-apparmor) options=(--apparmor) tests=${pattern:-'(?i)apparmor|labels'} ;;
 	v2-criu) tests=${pattern:-'(?i)checkpoint|restore|criu'} skip=$long ;;
 	esac
-	"$here/run.sh" ${options[@]+"${options[@]}"} --mem "$mem" --smp "$cpus" --timeout $((limit * ${#list[@]})) --share "$work/payload:$top" -- \
+	"$here/run.sh" ${options[@]+"${options[@]}"} --mem "$mem" --smp "$cpus" --timeout "$all" --share "$work/payload:$top" -- \
 		env SHIM_TEST_SLOWDOWN="$slowdown" SHIM_TEST_VM_MODE="$1" SHIM_TEST_CGROUP_DRIVER="$driver" \
-		./inside.sh "$limit" "$tests" "$flags${short:+ -test.skip=$skip}" "$verbose" "${list[@]}"
+		./inside.sh "$limit" "$all" "$tests" "$flags${short:+ -test.skip=$skip}" "$verbose" "${list[@]}"
 }
 
 work=

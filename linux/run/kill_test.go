@@ -88,8 +88,8 @@ func playShim(at, bundle string) {
 	os.Exit(notReached)
 }
 
-// TestKilledShim kills the shim at every one of its own steps of a create and a start, whatever the child is doing then. Another process cleans up after it, and nothing is left.
-func TestKilledShim(t *testing.T) {
+// TestKilledShimSteps kills the shim at every one of its own steps of a create and a start, whatever the child is doing then. Another process cleans up after it, and nothing is left.
+func TestKilledShimSteps(t *testing.T) {
 	bundle := newBundle(t, func(s *specs.Spec) { s.Process.Args = []string{"sleep", "1000"} })
 	deps := newDeps(t)
 	s, err := LoadSpec(bundle)
