@@ -28,6 +28,9 @@ var checkpointCommand = command{
 			if err := settleImages(o, *status); err != nil {
 				return err
 			}
+			if err := o.CheckParent(); err != nil {
+				return fmt.Errorf("--parent-path: %w", err)
+			}
 			c, err := a.use(args[0])
 			if err != nil {
 				return err

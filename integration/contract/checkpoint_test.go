@@ -19,15 +19,6 @@ import (
 	"example.io/shim/internal/need"
 )
 
-// needCriu skips a test where CRIU cannot work: it knows no vDSO of kernels that are much newer than itself. The virtual machine (integration/vm) has a
-// CRIU for its kernel, and nothing is skipped there.
-func needCriu(t *testing.T) {
-	t.Helper()
-	if !need.Criu.Expected() {
-		need.Criu.Lacking(t, "a host's kernel may be too new for it")
-	}
-}
-
 // counting is a process that counts in its memory, and writes each number.
 var counting = []string{"sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; echo $i >/run/n; sleep 0.3; done"}
 
@@ -55,7 +46,7 @@ func number(t *testing.T, out func() string, min int) int {
 
 // TestCriuTask: a task is dumped while it runs, then with its end, and goes on in another container, with its terminal or its fifos; events come in their order.
 func TestCriuTask(t *testing.T) {
-	needCriu(t)
+	need.WorkingCriu(t)
 	each(t, func(t *testing.T, d *daemon.Daemon) {
 		for name, terminal := range map[string]bool{"fifos": false, "terminal": true} {
 			t.Run(name, func(t *testing.T) {
@@ -138,7 +129,7 @@ func TestCriuTask(t *testing.T) {
 
 // TestCriuCtr is what people type.
 func TestCriuCtr(t *testing.T) {
-	needCriu(t)
+	need.WorkingCriu(t)
 	each(t, func(t *testing.T, d *daemon.Daemon) {
 		ctr := func(args ...string) string {
 			t.Helper()

@@ -1,6 +1,8 @@
 package compile
 
 import (
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"example.io/shim/linux/plan"
 	"example.io/shim/linux/spec"
 )
@@ -34,8 +36,9 @@ func Restore(in CreateInput) (*plan.Plan, error) {
 
 // restorable refuses what a checkpoint does not hold, and nobody else brings.
 func (c *compiler) restorable() error {
-	if len(c.spec.Linux.NetDevices) > 0 {
-		return refuse("/linux/netDevices", "network devices of the host in a container that is restored from a checkpoint")
+	// In a namespace that outlives its containers they have stayed; package run looks for them there.
+	if p, _ := spec.Namespace(c.spec, specs.NetworkNamespace); len(c.spec.Linux.NetDevices) > 0 && p == "" {
+		return refuse("/linux/netDevices", "network devices of the host in a container that is restored from a checkpoint, but for a network namespace with a path")
 	}
 	if c.spec.Linux.IntelRdt != nil {
 		return refuse(atClass, "a class of service for a container that is restored from a checkpoint: CRIU makes its processes outside")

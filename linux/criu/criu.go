@@ -5,6 +5,7 @@ package criu
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -34,13 +35,15 @@ type Options struct {
 	LinkRemap                       bool // unlinked files get a name for the time between dump and restore
 
 	LazyPages  bool     // memory is served by this dump, or fetched by a lazy-pages daemon while the restored processes run
-	StatusFD   *os.File // with LazyPages: gets a NUL byte when the page server is ready
+	StatusFD   *os.File // with LazyPages: gets a NUL byte, and is closed, when the page server is ready
 	PageServer string   // HOST:PORT that memory is dumped to
 
 	ManageCgroups string   // one of CgroupsModes; empty is "soft"
 	EmptyNS       []string // namespaces whose content is neither dumped nor restored: "network"
 
 	LSMProfile, LSMMountContext string // restore: instead of the dumped ones
+
+	ConfigFile string // of CRIU's (criu(8), "CONFIGURATION FILES"): what it says goes before what stands here. One that is not there says nothing
 }
 
 // CgroupsModes are the words for how cgroups are dumped and restored (criu(8), --manage-cgroups).
@@ -67,6 +70,24 @@ func (o *Options) Check() error {
 	}
 	if _, err := pageServer(o.PageServer); err != nil {
 		return err
+	}
+	if err := o.checkStatus(); err != nil {
+		return err
+	}
+	return o.CheckParent()
+}
+
+// CheckParent says whether the parent path is a folder that the images can name: they are moved together.
+func (o *Options) CheckParent() error {
+	switch {
+	case o.ParentPath == "":
+		return nil
+	case filepath.IsAbs(o.ParentPath):
+		return fmt.Errorf("parent path %q: it is relative to the image path: %w", o.ParentPath, errdefs.ErrInvalidArgument)
+	}
+	path := filepath.Join(o.ImagePath, o.ParentPath)
+	if st, err := os.Stat(path); err != nil || !st.IsDir() {
+		return fmt.Errorf("parent path %q: %s is no folder: %w", o.ParentPath, path, errdefs.ErrInvalidArgument)
 	}
 	return nil
 }
@@ -103,8 +124,8 @@ func (o *Options) message(images, work *os.File, log string) (*rpc.CriuOpts, err
 		// The tree that a container's mounts were copied from is often a shared one; its copies are slaves (mount_namespaces(7)).
 		ExtMasters: ptr(true),
 	}
-	if o.StatusFD != nil {
-		m.StatusFd = fdOf(o.StatusFD)
+	if o.ConfigFile != "" {
+		m.ConfigFile = &o.ConfigFile
 	}
 	for _, ns := range o.EmptyNS {
 		m.EmptyNs = ptr(m.GetEmptyNs() | emptyNamespaces[ns])

@@ -26,7 +26,7 @@ func TestMessage(t *testing.T) {
 	defer dir.Close()
 	o := Options{
 		ImagePath: "/i", LeaveRunning: true, TCPEstablished: true, TCPSkipInFlight: true, ExtUnixSk: true, ShellJob: true, FileLocks: true, AutoDedup: true,
-		LinkRemap: true, LazyPages: true, StatusFD: dir, PageServer: "[::1]:8080", ManageCgroups: "full", EmptyNS: []string{"network"},
+		LinkRemap: true, LazyPages: true, ConfigFile: "/c", PageServer: "[::1]:8080", ManageCgroups: "full", EmptyNS: []string{"network"},
 	}
 	if err := o.Check(); err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func TestMessage(t *testing.T) {
 	for name, ok := range map[string]bool{
 		"images": got.GetImagesDirFd() == fd, "work": got.GetWorkDirFd() == fd, "log": got.GetLogFile() == "dump.log", "leave running": got.GetLeaveRunning(),
 		"tcp": got.GetTcpEstablished(), "in flight": got.GetTcpSkipInFlight(), "unix": got.GetExtUnixSk(), "shell job": got.GetShellJob(), "locks": got.GetFileLocks(),
-		"dedup": got.GetAutoDedup(), "remap": got.GetLinkRemap(), "lazy": got.GetLazyPages(), "status": got.GetStatusFd() == fd,
+		"dedup": got.GetAutoDedup(), "remap": got.GetLinkRemap(), "lazy": got.GetLazyPages(), "config": got.GetConfigFile() == "/c",
 		"page server": got.GetPs().GetAddress() == "::1" && got.GetPs().GetPort() == 8080, "cgroups": got.GetManageCgroupsMode() == rpc.CriuCgMode_FULL,
 		"empty": got.GetEmptyNs() == unix.CLONE_NEWNET, "notify": got.GetNotifyScripts(), "terminal": got.GetOrphanPtsMaster(),
 	} {

@@ -32,6 +32,9 @@ func (d *Dump) Run() (err error) {
 	if err := d.Check(); err != nil {
 		return err
 	}
+	if err := d.checkFeatures(); err != nil {
+		return err
+	}
 	return d.with(DumpLog, func(m *rpc.CriuOpts, work string) error {
 		m.Pid, m.Root, m.External = ptr(int32(d.Pid)), &d.Root, d.External
 		if d.FreezeCgroup != "" {
@@ -52,11 +55,11 @@ func (d *Dump) Run() (err error) {
 		if err != nil {
 			return err
 		}
-		resp, err := w.ask(&rpc.CriuReq{Type: &typ, Opts: m}, func(_ *rpc.CriuNotify, f *os.File) error {
-			if f != nil {
-				return f.Close()
+		resp, err := w.ask(&rpc.CriuReq{Type: &typ, Opts: m}, func(n *rpc.CriuNotify, f *os.File) error {
+			if n.GetScript() == "status-ready" && d.StatusFD != nil {
+				return d.ready()
 			}
-			return nil
+			return closed(f)
 		})
 		err = w.refusal(resp, err)
 		ended := w.end()
@@ -66,6 +69,14 @@ func (d *Dump) Run() (err error) {
 		}
 		return w.explain(err, work, DumpLog)
 	})
+}
+
+// ready tells who waits for it that the page server can be asked.
+func (d *Dump) ready() error {
+	if _, err := d.StatusFD.Write([]byte{0}); err != nil {
+		return fmt.Errorf("status descriptor: %w", err)
+	}
+	return d.StatusFD.Close()
 }
 
 // with opens the folders of o for f.

@@ -50,6 +50,9 @@ func (r *Restore) Run(ctx context.Context) (res Restored, err error) {
 	if err := r.Check(); err != nil {
 		return res, err
 	}
+	if err := r.checkFeatures(); err != nil {
+		return res, err
+	}
 	err = r.with(RestoreLog, func(m *rpc.CriuOpts, work string) error {
 		// As a brother of CRIU the first process is our child: its exit is ours to take.
 		m.RstSibling, m.Root, m.External = ptr(true), &r.Root, r.External

@@ -21,6 +21,9 @@ import (
 // descriptorsFile, in the folder of the images, has the names that the streams 0 to 2 have there, as a JSON list. runc writes and reads the same.
 const descriptorsFile = "descriptors.json"
 
+// configAnnotation names a configuration file of CRIU's for the container. runc and crun know it too.
+const configAnnotation = "org.criu.config"
+
 // terminalName stands there for a stream that is the container's terminal, and ptsDir before what runc has for it.
 const (
 	ptsDir       = "/dev/pts/"
@@ -42,6 +45,7 @@ func (c *Container) Checkpoint(ctx context.Context, o criu.Options, paused bool)
 	if o.WorkPath == "" {
 		o.WorkPath = c.state.workDir()
 	}
+	o.ConfigFile = c.spec.Annotations[configAnnotation]
 	d := criu.Dump{Options: o, Pid: pid, Root: c.state.Rootfs, FreezeCgroup: c.freezer()}
 	if err := d.Check(); err != nil {
 		return fail(err)

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"example.io/shim/internal/need"
 	"example.io/shim/linux/criu"
 )
 
@@ -62,7 +63,7 @@ func startUntil(ctx context.Context, t *testing.T, c *Container, file string, en
 
 // TestCriuCancelled: a client that goes away while a hook runs ends the restore, and so does one whose time is up, and a CRIU that dies; nothing is left.
 func TestCriuCancelled(t *testing.T) {
-	needCriu(t)
+	need.WorkingCriu(t)
 	deps := newDeps(t)
 	images := dumped(t, deps)
 	late := errors.New("time is up")
@@ -145,7 +146,7 @@ func noCriu(t *testing.T, bundle string, before []string) {
 
 // TestCriuCancelledAnywhere: the client goes away at many moments of a restore.
 func TestCriuCancelledAnywhere(t *testing.T) {
-	needCriu(t)
+	need.WorkingCriu(t)
 	deps := newDeps(t)
 	images := dumped(t, deps)
 	bundle := newBundle(t, counter)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"example.io/shim/internal/need"
 	"example.io/shim/linux/children"
 	"example.io/shim/linux/criu"
 	"example.io/shim/linux/plan"
@@ -16,7 +17,7 @@ import (
 // TestCriuKilledShim kills the shim while CRIU restores: when the root file system is there, when the namespaces are made, when the processes are about to go on, and when
 // they go on. Another process cleans up after it, and nothing is left, CRIU neither.
 func TestCriuKilledShim(t *testing.T) {
-	needCriu(t)
+	need.WorkingCriu(t)
 	images := t.TempDir()
 	hook := []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "kill -9 $PPID"}}}
 	deps := newDeps(t)

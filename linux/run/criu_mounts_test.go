@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"example.io/shim/internal/need"
 	"example.io/shim/linux/criu"
 )
 
@@ -33,7 +34,7 @@ func mountsIn(t *testing.T, c *Container) []string {
 // TestCriuMounts: binds of files and folders, one below another, one behind a link, with what is mounted below the source; the host's /dev/null over masked
 // files; the cgroup; all come back in another container with a fresh root, another id and another cgroup, whose limits hold.
 func TestCriuMounts(t *testing.T) {
-	needCriu(t)
+	need.WorkingCriu(t)
 	src := t.TempDir()
 	for _, d := range []string{"tree/sub", "nested"} {
 		if err := os.MkdirAll(filepath.Join(src, d), 0o755); err != nil {
@@ -99,7 +100,7 @@ func TestCriuMounts(t *testing.T) {
 
 // TestCriuJoined: a network namespace with a path is taken as it is, by the dump and by the restore.
 func TestCriuJoined(t *testing.T) {
-	needCriu(t)
+	need.WorkingCriu(t)
 	ns := filepath.Join(t.TempDir(), "net")
 	if err := os.WriteFile(ns, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -141,7 +142,7 @@ func TestCriuJoined(t *testing.T) {
 
 // TestCriuUserns: in a user namespace device nodes are binds of the host's, and ids are mapped.
 func TestCriuUserns(t *testing.T) {
-	needCriu(t)
+	need.WorkingCriu(t)
 	bundle := newBundle(t, func(s *specs.Spec) {
 		counter(s)
 		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "user"})
@@ -180,7 +181,7 @@ func TestCriuUserns(t *testing.T) {
 
 // TestCriuExec: a process that was added is not in the checkpoint, and goes on when init does.
 func TestCriuExec(t *testing.T) {
-	needCriu(t)
+	need.WorkingCriu(t)
 	bundle := newBundle(t, counter)
 	deps := newDeps(t)
 	images := t.TempDir()

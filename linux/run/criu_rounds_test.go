@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"testing"
 
+	"example.io/shim/internal/need"
 	"example.io/shim/linux/criu"
 )
 
@@ -13,7 +14,7 @@ const rounds = 50
 
 // TestCriuRounds: a process that was dumped and restored many times goes on counting, and nothing is left of any round.
 func TestCriuRounds(t *testing.T) {
-	needCriu(t)
+	need.WorkingCriu(t)
 	bundle := newBundle(t, counter)
 	deps := newDeps(t)
 	dir := t.TempDir()

@@ -18,15 +18,6 @@ import (
 	"example.io/shim/linux/criu"
 )
 
-// needCriu skips a test where CRIU cannot work: its parasite code is no match for the vDSO of new kernels, and it may not be installed. The virtual
-// machine (integration/vm) has a CRIU for its kernel, and nothing is skipped there.
-func needCriu(t *testing.T) {
-	t.Helper()
-	if !need.Criu.Expected() {
-		need.Criu.Lacking(t, "a host's kernel may be too new for it")
-	}
-}
-
 // pace is how long a counting process sleeps between two numbers, and patience how long something may take on an emulated CPU.
 const (
 	pace     = "0.2"
@@ -42,6 +33,7 @@ func counter(s *specs.Spec) {
 type stream struct {
 	t     *testing.T
 	lines chan string
+	seen  int // the last number
 }
 
 func readLines(t *testing.T, f *os.File) *stream {
@@ -81,6 +73,7 @@ func (s *stream) number(min int) int {
 			if err != nil {
 				s.t.Fatalf("%q is no number", line)
 			}
+			s.seen = n
 			if n >= min {
 				return n
 			}
@@ -92,7 +85,7 @@ func (s *stream) number(min int) int {
 
 // last returns the last number of a stream that has ended.
 func (s *stream) last() int {
-	n := 0
+	n := s.seen
 	for line := range s.lines {
 		if got, err := strconv.Atoi(line); err == nil {
 			n = got
@@ -178,7 +171,7 @@ func tailOf(data []byte) []byte { return data[max(0, len(data)-6000):] }
 
 // TestCriuCounter dumps a process that counts, with the end of it and without, and restores it: it goes on counting.
 func TestCriuCounter(t *testing.T) {
-	needCriu(t)
+	need.WorkingCriu(t)
 	bundle := newBundle(t, counter)
 	deps := newDeps(t)
 	images := filepath.Join(t.TempDir(), "images")

@@ -15,9 +15,9 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"example.io/shim/linux/children"
-	"example.io/shim/linux/compile"
 	"example.io/shim/linux/criu"
 	"example.io/shim/linux/plan"
+	"example.io/shim/linux/spec"
 )
 
 // restoring is what a container has that is to be restored, until its start.
@@ -237,6 +237,7 @@ func (c *Container) privateRoot() error {
 // restoreRequest says what CRIU is to make; the files that it opened are closed by the function it returns.
 func (c *Container) restoreRequest(e *engine) (*criu.Restore, func(), error) {
 	r := &criu.Restore{Options: c.restore.opts, Root: c.state.Rootfs, Worker: c.enterWorker}
+	r.ConfigFile = c.spec.Annotations[configAnnotation]
 	var opened []*os.File
 	closeFiles := func() {
 		for _, f := range opened {
@@ -259,6 +260,10 @@ func (c *Container) restoreRequest(e *engine) (*criu.Restore, func(), error) {
 				return nil, nil, fmt.Errorf("/linux/namespaces/%d/path: %w", i, err)
 			}
 			opened = append(opened, f)
+			if err := c.findDevices(ns.Type, int(f.Fd())); err != nil {
+				closeFiles()
+				return nil, nil, err
+			}
 			r.Inherit = append(r.Inherit, criu.Inherit{Key: w.key, File: f})
 			continue
 		}
@@ -282,25 +287,34 @@ func (c *Container) restoreRequest(e *engine) (*criu.Restore, func(), error) {
 	return r, closeFiles, nil
 }
 
+// findDevices looks for the network devices that the dumped container had in its namespace, which has stayed.
+func (c *Container) findDevices(kind specs.LinuxNamespaceType, ns int) error {
+	if kind != specs.NetworkNamespace || len(c.spec.Linux.NetDevices) == 0 {
+		return nil
+	}
+	n, err := newNetlink(ns)
+	if err != nil {
+		return fmt.Errorf("/linux/netDevices: %w", err)
+	}
+	defer n.close()
+	for host, d := range c.spec.Linux.NetDevices {
+		name := spec.NetDeviceName(host, d)
+		if _, err := n.find(func(l link) bool { return l.name == name }); err != nil {
+			return fmt.Errorf("/linux/netDevices/%s: look for %s in the network namespace: %w", host, name, err)
+		}
+	}
+	return nil
+}
+
 // joinKinds are CRIU's words for the namespaces that it joins by a path (criu(8), --join-ns).
 var joinKinds = map[specs.LinuxNamespaceType]string{specs.IPCNamespace: "ipc", specs.UTSNamespace: "uts", specs.UserNamespace: "user", specs.TimeNamespace: "time"}
 
-// enterWorker puts CRIU into the container's cgroups and class of service, where the processes are then born, and tells the paths of the cgroups.
+// enterWorker puts CRIU into the container's cgroups, where the processes are then born, and tells the paths of the cgroups.
 func (c *Container) enterWorker(pid int) ([]criu.CgroupRoot, error) {
 	text := strconv.Itoa(pid)
 	for _, d := range c.state.CgroupDirs {
 		if err := writeOnce(filepath.Join(d.Path, "cgroup.procs"), text); err != nil {
 			return nil, fmt.Errorf("move criu into the cgroup: %w", err)
-		}
-	}
-	if class := compile.ClassOf(c.deps.Facts.Resctrl, c.state.ID, c.spec); class != nil {
-		for _, dir := range []string{class.Group, class.Monitor} {
-			if dir == "" {
-				continue
-			}
-			if err := writeOnce(filepath.Join(dir, "tasks"), text); err != nil {
-				return nil, fmt.Errorf("move criu into the resctrl group: %w", err)
-			}
 		}
 	}
 	data, err := os.ReadFile("/proc/" + text + "/cgroup")
