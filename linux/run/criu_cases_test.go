@@ -359,7 +359,9 @@ func TestCriuRestoreFails(t *testing.T) {
 }
 
 // tracksMemory says whether the kernel knows what a process has written since an earlier dump.
-func tracksMemory() bool { return exec.Command(criu.Program, "check", "--feature", "mem_dirty_track").Run() == nil }
+func tracksMemory() bool {
+	return exec.Command(criu.Program, "check", "--feature", "mem_dirty_track").Run() == nil
+}
 
 // TestCriuParent: the memory that was dumped before is not dumped again. Where the kernel does not track it, a pre-dump is refused, and nothing has happened.
 func TestCriuParent(t *testing.T) {
