@@ -24,13 +24,16 @@ func factor() int {
 	return n
 }
 
+// Emulated says that it is so.
+func Emulated() bool { return factor() > 1 }
+
 // Limit is how long on this machine what takes d at most on a host may take.
 func Limit(d time.Duration) time.Duration { return d * time.Duration(factor()) }
 
 // Sample is what a test does of its variants at one of many steps: all of them on a host, on an emulated CPU one, another at the next step. So each
 // variant has a part of the steps there.
 func Sample[T any](step int, variants []T) []T {
-	if factor() == 1 || len(variants) == 0 {
+	if !Emulated() || len(variants) == 0 {
 		return variants
 	}
 	i := step % len(variants)

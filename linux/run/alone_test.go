@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.io/shim/internal/slow"
 )
 
 // alone says that this process has a mount namespace of its own. Otherwise it runs the test in one that has: a cgroup hierarchy that is mounted for the test
@@ -24,7 +26,7 @@ func alone(t *testing.T) bool {
 		return true
 	}
 	pattern := "^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$"
-	cmd := exec.Command(os.Args[0], "-test.run", pattern, "-test.v", "-test.timeout", "5m")
+	cmd := exec.Command(os.Args[0], "-test.run", pattern, "-test.v", "-test.timeout", slow.Limit(5*time.Minute).String())
 	cmd.Env = append(os.Environ(), mark+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	out, err := output(cmd)
