@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"math/bits"
 	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -32,7 +33,7 @@ func (p *problems) memoryPolicy(m *specs.LinuxMemoryPolicy) {
 	case err != nil:
 		p.bad(here+"/nodes", "%v", err)
 	case none && set != nil:
-		p.bad(here+"/nodes", "%q: %s has none", m.Nodes, m.Mode)
+		p.bad(here+"/nodes", "%q: this mode requires 0 nodes but got %d: %s has none", m.Nodes, count(set), m.Mode)
 	case !none && set == nil && m.Mode != specs.MpolPreferred:
 		p.bad(here+"/nodes", "is missing: %s needs some", m.Mode)
 	}
@@ -44,6 +45,14 @@ func (p *problems) memoryPolicy(m *specs.LinuxMemoryPolicy) {
 	if slices.Contains(m.Flags, specs.MpolFStaticNodes) && slices.Contains(m.Flags, specs.MpolFRelativeNodes) {
 		p.bad(here+"/flags", "%s and %s exclude each other", specs.MpolFStaticNodes, specs.MpolFRelativeNodes)
 	}
+}
+
+// count is how many numbers are in a set.
+func count(set []byte) (n int) {
+	for _, b := range set {
+		n += bits.OnesCount8(b)
+	}
+	return n
 }
 
 // Personalities are the domains of personality(2).
