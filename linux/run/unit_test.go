@@ -98,7 +98,7 @@ func TestUnit(t *testing.T) {
 	check := func(when, limit, pids, quota string) {
 		t.Helper()
 		t.Log(when)
-		wantProperties(t, c, "ActiveState=active", "Delegate=yes", "Slice="+testSlice, "TasksMax="+pids, "TimeoutStopUSec=7s", `Documentation="man:true(1)"`, "CollectMode=inactive-or-failed")
+		wantProperties(t, c, "ActiveState=active", "Delegate=yes", "Slice="+testSlice, "TasksMax="+pids, "TimeoutStopUSec=7s", `Documentation="man:true(1)"`)
 		wantContent(t, c, "pids pids.max="+pids, "cpuset cpuset.cpus=0")
 		if v2 {
 			wantProperties(t, c, "MemoryMax="+limit, "CPUWeight=59", "AllowedCPUs=0")
@@ -180,6 +180,31 @@ func TestUnitEnds(t *testing.T) {
 		t.Logf("delete: %v", time.Since(began))
 	}
 	noTrace(t, before, bundle)
+}
+
+// TestUnitFailed: a unit that failed says so until its container is deleted. One that nobody deleted does not keep its name.
+func TestUnitFailed(t *testing.T) {
+	deps := needSystemd(t)
+	path := fmt.Sprintf("%s:%d:failed", testSlice, os.Getpid())
+	timedOut := func() *Container {
+		t.Helper()
+		c := sleeping(t, deps, func(s *specs.Spec) {
+			s.Linux.CgroupsPath = path
+			s.Annotations = map[string]string{unit.AnnotationPrefix + "RuntimeMaxUSec": "uint64 4000000", unit.AnnotationPrefix + "TimeoutStopUSec": "uint64 1000000"}
+		})
+		<-c.init.Done()
+		for end := time.Now().Add(settle); time.Now().Before(end) && systemctl(t, "show", "-p", "ActiveState", c.state.Cgroup.Unit.Name) != "ActiveState=failed"; {
+			time.Sleep(10 * time.Millisecond)
+		}
+		wantProperties(t, c, "ActiveState=failed", "Result=timeout")
+		return c
+	}
+	timedOut()
+	c := timedOut()
+	if err := c.Delete(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wantProperties(t, c, "LoadState=not-found")
 }
 
 // TestUnitRefused: what systemd refuses is told with the step, and leaves nothing.

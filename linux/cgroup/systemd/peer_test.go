@@ -127,9 +127,24 @@ func TestConversations(t *testing.T) {
 		}, "", nil},
 		"the job fails": {func(p *peer) { m := p.hear(); p.reply(m, "o", job); p.removed(job, u, "failed") }, "job for x.scope ended: failed", nil},
 		"the unit is there": {func(p *peer) {
+			for _, e := range []string{"UnitExists", "", "UnitExists"} {
+				if m := p.hear(); e == "" {
+					p.reply(m, "")
+				} else {
+					p.say(&dbus.Message{Kind: dbus.Error, ReplyTo: m.Serial, ErrorName: name + "." + e, Signature: "s"}, "it is there")
+				}
+			}
+		}, "it is there (", errdefs.ErrAlreadyExists},
+		"a unit of that name failed": {func(p *peer) {
 			m := p.hear()
 			p.say(&dbus.Message{Kind: dbus.Error, ReplyTo: m.Serial, ErrorName: name + ".UnitExists", Signature: "s"}, "it is there")
-		}, "it is there (", errdefs.ErrAlreadyExists},
+			if m = p.hear(); m.Member != "ResetFailedUnit" {
+				return
+			}
+			p.reply(m, "")
+			p.reply(p.hear(), "o", job)
+			p.removed(job, u, "done")
+		}, "", nil},
 		"an error of no kind": {func(p *peer) {
 			m := p.hear()
 			p.say(&dbus.Message{Kind: dbus.Error, ReplyTo: m.Serial, ErrorName: "a.b.C"})

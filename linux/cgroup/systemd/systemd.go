@@ -283,8 +283,25 @@ func major(version string) int {
 	return n
 }
 
-// Start makes the transient unit with the processes pids in it, and returns when it is active.
+// Start makes the transient unit with the processes pids in it, and returns when it is active. One of that name that failed is forgotten first.
 func (c *Conn) Start(unitName string, list []unit.Property, pids ...uint32) error {
+	err := c.start(unitName, list, pids)
+	if !errors.Is(err, errdefs.ErrAlreadyExists) {
+		return err
+	}
+	if err := unlessGone(c.resetFailed(unitName)); err != nil { // one that is active does not mind
+		return err
+	}
+	return c.start(unitName, list, pids)
+}
+
+// resetFailed forgets that a unit failed: it is gone then.
+func (c *Conn) resetFailed(unitName string) error {
+	_, err := c.call(manager, "ResetFailedUnit", "s", func(e *dbus.Encoder) { e.String(unitName) })
+	return err
+}
+
+func (c *Conn) start(unitName string, list []unit.Property, pids []uint32) error {
 	props, err := c.known(list)
 	if err != nil {
 		return err
@@ -312,9 +329,7 @@ func (c *Conn) Stop(unitName string) error {
 		e.String(unitName)
 		e.String("replace")
 	})
-	// A unit that failed stays loaded when an annotation says so (CollectMode).
-	_, failed := c.call(manager, "ResetFailedUnit", "s", func(e *dbus.Encoder) { e.String(unitName) })
-	return errors.Join(unlessGone(err), unlessGone(failed))
+	return errors.Join(unlessGone(err), unlessGone(c.resetFailed(unitName)))
 }
 
 // unlessGone makes nothing of the errors that say that there is no such unit.

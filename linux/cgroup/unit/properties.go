@@ -44,12 +44,12 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `\'`) + "'
 // noLimit is what systemd's D-Bus interface calls infinity.
 const noLimit = math.MaxUint64
 
-// New are the properties that the new unit of a container has besides its limits. version is that of the cgroups.
+// New are the properties that the new unit of a container has besides its limits. version is that of the cgroups. A unit that fails (RuntimeMaxSec, the OOM
+// killer) stays until the container is deleted, and says why: there is no CollectMode.
 func (u Unit) New(id string, version int) []Property {
 	list := []Property{
 		{Name: "Description", Value: quote("container " + id)},
-		{Name: "DefaultDependencies", Value: "false"},             // a shutdown must not stop it as an ordinary service: the runtime's client does
-		{Name: "CollectMode", Value: quote("inactive-or-failed")}, // or a failed unit would stay, and its name be taken
+		{Name: "DefaultDependencies", Value: "false"}, // a shutdown must not stop it as an ordinary service: the runtime's client does
 	}
 	if u.IsSlice() {
 		list = append(list, Property{Name: "Wants", Value: "[" + quote(u.Slice) + "]"})
