@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.io/shim/linux/cgroup/files"
+	"example.io/shim/linux/plainfile"
 )
 
 // Frozen says whether the cgroup at s is frozen, by whomever. One that is not there is not.
@@ -23,7 +24,7 @@ func Frozen(s State) (bool, error) {
 		case !d.Has("freezer"):
 			continue
 		}
-		data, err := os.ReadFile(filepath.Join(d.Path, file))
+		data, err := plainfile.Read(filepath.Join(d.Path, file))
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
 			return false, nil
 		}

@@ -15,6 +15,7 @@ import (
 	"example.io/shim/linux/cgroup/files"
 	"example.io/shim/linux/cgroup/systemd"
 	"example.io/shim/linux/cgroup/unit"
+	"example.io/shim/linux/plainfile"
 )
 
 // updater is a Cgroup whose updates can be taken back.
@@ -56,7 +57,7 @@ func (c *ofUnit) Update(r *specs.LinuxResources) error {
 		if controller == "" { // one that goes with a file that was written
 			controller, _, _ = strings.Cut(file, ".")
 		}
-		data, err := os.ReadFile(c.path(controller, file))
+		data, err := plainfile.Read(c.path(controller, file))
 		return string(data), err == nil
 	})
 	if err != nil {
@@ -72,7 +73,7 @@ func (c *ofUnit) Update(r *specs.LinuxResources) error {
 		return fail(err)
 	}
 	defer conn.Close()
-	group, err := os.ReadFile(c.path("memory", oomGroup))
+	group, err := plainfile.Read(c.path("memory", oomGroup))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // v1 has none
 		return fail(err)
 	}

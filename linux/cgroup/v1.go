@@ -19,6 +19,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"example.io/shim/linux/cgroup/files"
+	"example.io/shim/linux/plainfile"
 )
 
 // v1 is a cgroup in every mounted v1 hierarchy.
@@ -72,7 +73,7 @@ func pidsBelow(dir string) ([]int, error) {
 		if err != nil || !d.IsDir() {
 			return err
 		}
-		data, err := os.ReadFile(filepath.Join(path, procsFile))
+		data, err := plainfile.Read(filepath.Join(path, procsFile))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
 			return err
 		}
@@ -118,7 +119,7 @@ func (c *v1) Freeze(ctx context.Context) error {
 		if err := write(dir, "freezer.state", "FROZEN"); err != nil {
 			return err
 		}
-		state, err := os.ReadFile(filepath.Join(dir, "freezer.state"))
+		state, err := plainfile.Read(filepath.Join(dir, "freezer.state"))
 		if err != nil {
 			return fmt.Errorf("pause: %w", err)
 		}
@@ -177,7 +178,7 @@ func (c *v1) update(r *specs.LinuxResources) (written []files.Write, undo func()
 	for i := 0; i < len(list); i++ { // not by range: see below
 		w := list[i]
 		dir := c.dir(w.Controller)
-		old, err := os.ReadFile(filepath.Join(dir, w.File))
+		old, err := plainfile.Read(filepath.Join(dir, w.File))
 		if err == nil {
 			err = write(dir, w.File, w.Value)
 		}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.io/shim/linux/cgroup/stats"
+	"example.io/shim/linux/plainfile"
 )
 
 // Stats implements Cgroup. Files that this kernel does not have are left out.
@@ -46,7 +47,7 @@ func (c *v1) Stats() (*stats.Metrics, error) {
 
 // readUint reads a file with one number; "max" and what cannot be read are not ok.
 func readUint(path string) (uint64, bool) {
-	data, err := os.ReadFile(path)
+	data, err := plainfile.Read(path)
 	if err != nil {
 		return 0, false
 	}
@@ -56,7 +57,7 @@ func readUint(path string) (uint64, bool) {
 
 // keyed reads the lines "name number" of a file.
 func keyed(path string) (map[string]uint64, error) {
-	data, err := os.ReadFile(path)
+	data, err := plainfile.Read(path)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +93,7 @@ func cpuacctStats(dir string) (*stats.CPU, error) {
 		return nil, err
 	}
 	c.User, c.Kernel = parts["user"]*tick, parts["system"]*tick
-	data, err := os.ReadFile(filepath.Join(dir, "cpuacct.usage_percpu"))
+	data, err := plainfile.Read(filepath.Join(dir, "cpuacct.usage_percpu"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -190,7 +191,7 @@ func blkioStats(dir string) (*stats.Blkio, error) {
 
 // blkioFile parses "MAJOR:MINOR [OPERATION] NUMBER" lines; the last line is a total, which has no device.
 func blkioFile(path string) ([]stats.BlkioEntry, error) {
-	data, err := os.ReadFile(path)
+	data, err := plainfile.Read(path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EOPNOTSUPP) {
 		return nil, nil
 	}
@@ -238,7 +239,7 @@ func rdmaStats(dir string) (*stats.Rdma, error) {
 
 // rdmaFile parses "DEVICE hca_handle=N hca_object=N" lines; max is 2^32-1.
 func rdmaFile(path string) ([]stats.RdmaEntry, error) {
-	data, err := os.ReadFile(path)
+	data, err := plainfile.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

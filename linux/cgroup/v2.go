@@ -20,6 +20,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"example.io/shim/linux/cgroup/files"
+	"example.io/shim/linux/plainfile"
 )
 
 // v2 is a cgroup in the unified hierarchy (cgroups(7), Documentation/admin-guide/cgroup-v2.rst).
@@ -62,11 +63,11 @@ func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(e
 // first one above that is not threaded, and where the container's own directory is threaded, its threads tell.
 func (c *v2) in(dir string, pids []int) ([]int, error) {
 	file := procsFile
-	data, err := os.ReadFile(filepath.Join(dir, file))
+	data, err := plainfile.Read(filepath.Join(dir, file))
 	threads := errors.Is(err, unix.EOPNOTSUPP)
 	if threads {
 		file = "cgroup.threads"
-		data, err = os.ReadFile(filepath.Join(dir, file))
+		data, err = plainfile.Read(filepath.Join(dir, file))
 	}
 	if gone(err) {
 		return pids, nil
@@ -91,7 +92,7 @@ func (c *v2) in(dir string, pids []int) ([]int, error) {
 
 // processOf is the process of a thread (proc_pid_status(5), Tgid), 0 when it ended.
 func processOf(tid int) int {
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	data, _ := plainfile.Read(fmt.Sprintf("/proc/%d/status", tid))
 	_, after, _ := strings.Cut(string(data), "\nTgid:")
 	line, _, _ := strings.Cut(after, "\n")
 	pid, _ := strconv.Atoi(strings.TrimSpace(line))
@@ -230,7 +231,7 @@ func (c *v2) update(r *specs.LinuxResources) (written []files.Write, undo func()
 	}
 	var done formers
 	for _, w := range list {
-		old, readErr := os.ReadFile(filepath.Join(c.dir.Path, w.File)) // some files can only be written: there is nothing to take back
+		old, readErr := plainfile.Read(filepath.Join(c.dir.Path, w.File)) // some files can only be written: there is nothing to take back
 		if err := write(c.dir.Path, w.File, w.Complete(string(old))); err != nil {
 			return nil, nil, errors.Join(fmt.Errorf("update: %s (%s): %w", w.Label, w.Source, err), done.restore())
 		}

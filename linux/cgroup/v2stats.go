@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.io/shim/linux/cgroup/stats"
+	"example.io/shim/linux/plainfile"
 )
 
 // Stats implements Cgroup. Files that are missing, of a controller that is off or a feature that this kernel has not, are fields that are absent.
@@ -38,7 +39,7 @@ func (r *reader) fail(file string, err error) {
 
 // text is the content of a file, not ok when it is missing or pressure is not accounted (psi=0).
 func (r *reader) text(file string) (string, bool) {
-	data, err := os.ReadFile(filepath.Join(r.dir, file))
+	data, err := plainfile.Read(filepath.Join(r.dir, file))
 	if err != nil && !gone(err) && !errors.Is(err, unix.EOPNOTSUPP) {
 		r.errs = append(r.errs, err)
 	}

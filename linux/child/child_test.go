@@ -22,11 +22,10 @@ func spawn(t testing.TB, p *plan.Plan, regs map[string]int64) (*plan.Image, unix
 		t.Fatal(err)
 	}
 	defer a.Free()
-	im, err := plan.Lower(p, runtime.GOARCH, a.Base())
+	im, err := plan.Lower(p, runtime.GOARCH, a.Bytes(), a.Base())
 	if err != nil {
 		t.Fatal(err)
 	}
-	im.Rebind(a.Bytes())
 	for name, v := range regs {
 		im.SetReg(p.Reg(name), v)
 	}

@@ -3,7 +3,6 @@ package child
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"strconv"
 	"sync"
 
@@ -67,22 +66,27 @@ func leftOut(line []byte) (start, end uint64, out bool) {
 var mapsBuf []byte // guarded by forkMu
 
 func readMaps() ([]byte, error) {
-	f, err := os.Open("/proc/self/maps")
+	fd, err := unix.Open("/proc/self/maps", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("read our memory map: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = unix.Close(fd) }()
 	if mapsBuf == nil {
 		mapsBuf = make([]byte, mapsBuffer)
 	}
 	n := 0
 	for {
-		m, err := f.Read(mapsBuf[n:])
-		n += m
-		if m == 0 || err != nil {
-			return mapsBuf[:n], nil // the only error at this point is io.EOF
+		m, err := unix.Read(fd, mapsBuf[n:])
+		if err == unix.EINTR {
+			continue
 		}
-		if n == len(mapsBuf) {
+		if err != nil {
+			return nil, fmt.Errorf("read our memory map: %w", err)
+		}
+		if m == 0 {
+			return mapsBuf[:n], nil
+		}
+		if n += m; n == len(mapsBuf) {
 			mapsBuf = append(mapsBuf, make([]byte, len(mapsBuf))...)
 		}
 	}

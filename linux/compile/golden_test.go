@@ -351,12 +351,12 @@ func checkPlan(t testing.TB, p *plan.Plan) {
 	}
 	const base = 1 << 32
 	for _, arch := range []string{"amd64", "arm64"} {
-		one, err := plan.Lower(p, arch, base)
+		one, err := plan.Lower(p, arch, make([]byte, plan.Size(p)), base)
 		if err != nil {
 			t.Errorf("%s: %v", arch, err)
 			continue
 		}
-		two, err := plan.Lower(p, arch, base)
+		two, err := plan.Lower(p, arch, make([]byte, plan.Size(p)), base)
 		if err != nil || !bytes.Equal(one.Bytes, two.Bytes) {
 			t.Errorf("%s: lowered twice, the images differ: %v", arch, err)
 		}

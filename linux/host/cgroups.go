@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.io/shim/linux/facts"
+	"example.io/shim/linux/plainfile"
 )
 
 // cgroupRoot is where distributions mount the hierarchies.
@@ -20,19 +21,19 @@ const cgroupRoot = "/sys/fs/cgroup"
 
 // Cgroups returns the mounted cgroup hierarchies and our place in each.
 func Cgroups() (facts.Cgroup, error) {
-	own, err := os.ReadFile("/proc/self/cgroup")
+	own, err := plainfile.Read("/proc/self/cgroup")
 	if err != nil {
 		return facts.Cgroup{}, fmt.Errorf("probe the cgroups: %w", err)
 	}
 	list := parseOwn(own)
 	var missing bool
 	for i := range list {
-		if !usualMount(&list[i]) {
-			missing = true
-		}
+		found := usualMount(&list[i])
+		// Beside controllers of v1, which are listed first, the v2 hierarchy has none: nobody needs its mount, which may be missing.
+		missing = missing || !found && !(list[i].Unified && version(list[:i]) == 1)
 	}
 	if missing { // mounted elsewhere, or not at all
-		data, err := os.ReadFile("/proc/self/mountinfo")
+		data, err := plainfile.Read("/proc/self/mountinfo")
 		if err != nil {
 			return facts.Cgroup{}, fmt.Errorf("probe the cgroups: %w", err)
 		}
@@ -51,12 +52,12 @@ func unified(c *facts.Cgroup) error {
 	h := &c.Hierarchies[slices.IndexFunc(c.Hierarchies, func(h facts.Hierarchy) bool { return h.Unified })]
 	c.Hierarchies = []facts.Hierarchy{*h} // without named ones of v1, which control nothing
 	h = &c.Hierarchies[0]
-	data, err := os.ReadFile(path.Join(h.Mount, "cgroup.controllers"))
+	data, err := plainfile.Read(path.Join(h.Mount, "cgroup.controllers"))
 	if err != nil {
 		return fmt.Errorf("probe the cgroups: %w", err)
 	}
 	h.Controllers = strings.Fields(string(data))
-	data, err = os.ReadFile("/sys/kernel/cgroup/delegate") // not there without sysfs: then nothing but the directory is delegated
+	data, err = plainfile.Read("/sys/kernel/cgroup/delegate") // not there without sysfs: then nothing but the directory is delegated
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("probe the cgroups: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"example.io/shim/linux/earlylimit"
 	"example.io/shim/linux/facts"
+	"example.io/shim/linux/plainfile"
 )
 
 // Probe returns the facts of this machine and process. An error that is errdefs.ErrNotImplemented says what the kernel lacks. It runs at every start of a
@@ -66,7 +67,7 @@ func probeCalls() error {
 }
 
 func number(path string) (int, error) {
-	data, err := os.ReadFile(path)
+	data, err := plainfile.Read(path)
 	if err != nil {
 		return 0, fmt.Errorf("probe the machine: %w", err)
 	}
@@ -99,7 +100,7 @@ func capabilities() (uint64, error) {
 
 // ignoredSignals returns the mask SigIgn of /proc/PID/status (proc_pid_status(5)).
 func ignoredSignals() (uint64, error) {
-	data, err := os.ReadFile("/proc/self/status")
+	data, err := plainfile.Read("/proc/self/status")
 	if err != nil {
 		return 0, fmt.Errorf("probe the machine: %w", err)
 	}

@@ -9,11 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.io/shim/linux/facts"
+	"example.io/shim/linux/plainfile"
 )
 
 // apparmor says whether AppArmor is active: a kernel that has it can be started without.
 func apparmor() facts.Support {
-	data, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
+	data, err := plainfile.Read("/sys/module/apparmor/parameters/enabled")
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return facts.No
@@ -78,7 +79,7 @@ func resctrl() string {
 	if exists(resctrlPoint) != facts.Yes {
 		return ""
 	}
-	data, err := os.ReadFile("/proc/self/mountinfo")
+	data, err := plainfile.Read("/proc/self/mountinfo")
 	if err != nil {
 		return ""
 	}

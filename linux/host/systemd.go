@@ -2,8 +2,9 @@ package host
 
 import (
 	"fmt"
-	"os"
 	"strings"
+
+	"example.io/shim/linux/plainfile"
 )
 
 // initScope is the unit in which the system's systemd puts itself: beside the slices that it makes.
@@ -11,7 +12,7 @@ const initScope = "/init.scope"
 
 // SystemdCgroup returns the cgroup that the system's systemd has its slices in: "/", or another one where it runs in a container.
 func SystemdCgroup() (string, error) {
-	data, err := os.ReadFile("/proc/1/cgroup")
+	data, err := plainfile.Read("/proc/1/cgroup")
 	if err != nil {
 		return "", fmt.Errorf("find the cgroup of systemd: %w", err)
 	}
@@ -37,6 +38,6 @@ func parseSystemd(data []byte) string {
 
 // InUserNamespace says that we are in a user namespace other than the first one, whose map has every id.
 func InUserNamespace() bool {
-	data, err := os.ReadFile("/proc/self/uid_map")
+	data, err := plainfile.Read("/proc/self/uid_map")
 	return err == nil && strings.Join(strings.Fields(string(data)), " ") != "0 0 4294967295"
 }

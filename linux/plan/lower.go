@@ -94,9 +94,9 @@ func width(s *Step) int {
 // align rounds up to 16, which suits every structure of the kernel's interface.
 func align(n int) int { return (n + 15) &^ 15 }
 
-// Lower makes the image of p for arch (a GOARCH) at the address base. It is deterministic.
-func Lower(p *Plan, arch string, base uint64) (*Image, error) {
-	im := &Image{Bytes: make([]byte, Size(p)), plan: p, base: base, items: make([]int, len(p.Data))}
+// Lower makes the image of p for arch (a GOARCH) in mem, which is zeroed, as large as Size says and at the address base. It is deterministic.
+func Lower(p *Plan, arch string, mem []byte, base uint64) (*Image, error) {
+	im := &Image{Bytes: mem[:Size(p)], plan: p, base: base, items: make([]int, len(p.Data))}
 	off := HeaderSize + 8*len(p.Regs)
 	im.Entry = off
 	at := make([]int, len(p.Steps)) // offset of each child step's first instruction
@@ -280,12 +280,6 @@ func (im *Image) RegAddr(r Reg) uint64 { return im.base + HeaderSize + 8*uint64(
 
 // ItemAddr returns the address of a data item.
 func (im *Image) ItemAddr(r Ref) uint64 { return im.base + uint64(im.items[r]) }
-
-// Rebind makes the image work on b, a mapping of its bytes at its base address.
-func (im *Image) Rebind(b []byte) {
-	copy(b, im.Bytes)
-	im.Bytes = b[:len(im.Bytes)]
-}
 
 // Reg returns a register's content.
 func (im *Image) Reg(r Reg) int64 { return int64(im.get64(HeaderSize + 8*int(r))) }

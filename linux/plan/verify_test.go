@@ -271,7 +271,7 @@ func FuzzVerify(f *testing.F) {
 			t.Error("two prints differ")
 		}
 		if err == nil {
-			if _, err := Lower(p, "amd64", 1<<32); err != nil {
+			if _, err := Lower(p, "amd64", make([]byte, Size(p)), 1<<32); err != nil {
 				t.Errorf("accepted, but: %v", err)
 			}
 		}

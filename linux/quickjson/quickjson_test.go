@@ -40,7 +40,7 @@ func TestRead(t *testing.T) {
 		`{"text":"a","text":"b"}`: false, `{"Text":"a"}`: false, `{"te\u0078t":"a"}`: true, `{"other":1}`: false, `{"n":65536}`: false, `{"n":-1}`: false, `{"n":01}`: false, `{"n":1.0}`: false,
 		`{"n":1e1}`: false, `{"n":}`: false, `{"n":18446744073709551616}`: false, `{"i":2147483648}`: false, `{"i":--1}`: false, `{"i":-}`: false, `{"i":- 1}`: false, `{"b":tru}`: false,
 		"{\"text\":\"\n\"}": false, "{\"text\":\"\x80\"}": false, "{\"text\":\"\\n\x80\"}": false, `{"text":"\x"}`: false, `{"text":"\u12"}`: false, `{"text":"\ud800"}`: false, `{"text":"\`: false,
-		`{"list":["a",]}`: false, `{"list":[,"a"]}`: false, `{"list":{}}`: false, `{"map":[]}`: false, `{"raw":}`: false, `{"raw":[1`: false,
+		`{"list":["a",]}`: false, `{"list":[,"a"]}`: false, `{"list":{}}`: false, `{"map":[]}`: false, `{"raw":}`: false, `{"raw":`: false, `{"raw":1`: false, `{"raw":"`: false, `{"raw":[}`: false, `{"raw":[1`: false,
 	} {
 		var got, want sample
 		err := json.Unmarshal([]byte(doc), &want)
@@ -50,6 +50,24 @@ func TestRead(t *testing.T) {
 			t.Errorf("%s:\ngot  %+v\nwant %+v, %v", doc, got, want, err)
 		}
 	}
+}
+
+// FuzzRead: no document makes the reader panic, and what it reads is what encoding/json reads; Raw's content alone is for others to check.
+func FuzzRead(f *testing.F) {
+	for _, doc := range []string{`{"text":"\u00e4","n":1,"i":-1,"b":true,"list":["a",null],"map":{"a":"b"},"raw":{"a":[1,"]"]},"p":{"p":null}}`, `{"raw":[{]`, `{"raw":1`} {
+		f.Add([]byte(doc))
+	}
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		var got, want sample
+		if !Read(doc, &got, readSample) {
+			return
+		}
+		if err := json.Unmarshal(doc, &want); err != nil && got.Raw == nil && got.P == nil {
+			t.Errorf("%s: read as %+v, but: %v", doc, got, err)
+		} else if err == nil && !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", doc, got, want)
+		}
+	})
 }
 
 // TestWrite: what is written is what encoding/json writes.

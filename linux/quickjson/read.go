@@ -80,6 +80,9 @@ func (r *Reader) word(w string) bool {
 	return true
 }
 
+// Another says whether another value follows, for documents that are several.
+func (r *Reader) Another() bool { return r.next() != 0 }
+
 // Field is a member of an object.
 type Field[T any] struct {
 	Name string
@@ -348,7 +351,7 @@ func (r *Reader) Raw() []byte {
 			depth++
 			r.at++
 			continue
-		case c == '}' || c == ']':
+		case depth > 0 && (c == '}' || c == ']'):
 			depth--
 			r.at++
 		case depth > 0 && (c == ',' || c == ':'):
@@ -358,6 +361,7 @@ func (r *Reader) Raw() []byte {
 			n := strings.IndexAny(r.doc[r.at:], " \t\r\n,:]}")
 			if c == 0 || n <= 0 {
 				r.Fail()
+				return nil
 			}
 			r.at += n
 		}

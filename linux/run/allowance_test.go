@@ -36,7 +36,7 @@ func TestAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer arena.Free()
-		if _, err := plan.Lower(p, runtime.GOARCH, arena.Base()); err != nil {
+		if _, err := plan.Lower(p, runtime.GOARCH, arena.Bytes(), arena.Base()); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -3,17 +3,18 @@ package run
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"example.io/shim/linux/plainfile"
 )
 
 // openCgroup opens the cgroup v2 directory dir of a container for a further process. When the container has made cgroups of its own in it, it is the
 // one that its init is in: a cgroup that gives controllers to others takes no processes (cgroups(7), "no internal processes").
 func openCgroup(mount, dir string, init int) (int, error) {
-	control, err := os.ReadFile(filepath.Join(dir, "cgroup.subtree_control"))
+	control, err := plainfile.Read(filepath.Join(dir, "cgroup.subtree_control"))
 	if err != nil {
 		return -1, fmt.Errorf("look into the cgroup: %w", err)
 	}
@@ -31,7 +32,7 @@ func openCgroup(mount, dir string, init int) (int, error) {
 
 // cgroupOf is the v2 directory of a process, which must be below dir.
 func cgroupOf(mount, dir string, pid int) (string, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	data, err := plainfile.Read(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
 		return "", fmt.Errorf("find the cgroup of init: %w", err)
 	}

@@ -89,12 +89,11 @@ func (e *engine) load(inputs map[string]int) error {
 	if err != nil {
 		return err
 	}
-	im, err := plan.Lower(e.plan, runtime.GOARCH, arena.Base())
+	im, err := plan.Lower(e.plan, runtime.GOARCH, arena.Bytes(), arena.Base())
 	if err != nil {
 		arena.Free()
 		return err
 	}
-	im.Rebind(arena.Bytes())
 	e.arena, e.im = arena, im
 	e.keepTimes(size)
 	for name, fd := range inputs {

@@ -19,6 +19,7 @@ import (
 
 	"example.io/shim/linux/cgroup"
 	"example.io/shim/linux/children"
+	"example.io/shim/linux/plainfile"
 	"example.io/shim/linux/plan"
 )
 
@@ -311,7 +312,7 @@ func parentOf(pid int) (int, error) {
 
 // statFields returns the fields of /proc/PID/stat behind the name, from field 3 on, up to 22 at least.
 func statFields(pid int) ([][]byte, error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	data, err := plainfile.Read("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return nil, fmt.Errorf("look at process %d: %w", pid, err)
 	}
@@ -342,12 +343,16 @@ func (s *State) path(name string) string {
 // first writes the state for the first time.
 func (s *State) first(p *plan.Plan, r Request) error {
 	if s.home == "" {
-		return s.save()
+		return s.create()
 	}
-	if err := os.MkdirAll(filepath.Dir(s.home), 0o700); err != nil {
-		return fmt.Errorf("make the folder of states: %w", err)
+	err := os.Mkdir(s.home, 0o700)
+	if errors.Is(err, os.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Dir(s.home), 0o700); err != nil {
+			return fmt.Errorf("make the folder of states: %w", err)
+		}
+		err = os.Mkdir(s.home, 0o700)
 	}
-	if err := os.Mkdir(s.home, 0o700); err != nil {
+	if err != nil {
 		if errors.Is(err, os.ErrExist) {
 			return fmt.Errorf("container with given ID already exists: %s: %w", s.ID, errdefs.ErrAlreadyExists)
 		}
@@ -357,7 +362,7 @@ func (s *State) first(p *plan.Plan, r Request) error {
 	if r.Gate {
 		s.StartSteps = startSteps(s.ID, p)
 	}
-	if err := s.save(); err != nil {
+	if err := s.create(); err != nil {
 		return errors.Join(err, s.remove())
 	}
 	return nil
@@ -365,7 +370,7 @@ func (s *State) first(p *plan.Plan, r Request) error {
 
 // RemoveHome removes a Home without a state: its create was killed before anything else was made.
 func RemoveHome(dir string) error {
-	if _, err := os.Stat(filepath.Join(dir, HomeFile)); err == nil {
+	if _, err := readState(filepath.Join(dir, HomeFile)); !errors.Is(err, errdefs.ErrNotFound) {
 		return fmt.Errorf("%s has a state: %w", dir, errdefs.ErrFailedPrecondition)
 	}
 	if err := os.RemoveAll(dir); err != nil {

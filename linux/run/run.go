@@ -24,6 +24,7 @@ import (
 	"example.io/shim/linux/compile"
 	"example.io/shim/linux/criu"
 	"example.io/shim/linux/facts"
+	"example.io/shim/linux/plainfile"
 	"example.io/shim/linux/plan"
 	"example.io/shim/linux/spec"
 )
@@ -93,7 +94,7 @@ const ConfigFile = "config.json"
 // ReadConfig reads the bundle's config.json.
 func ReadConfig(bundle string) ([]byte, error) {
 	path := filepath.Join(bundle, ConfigFile)
-	data, err := os.ReadFile(path)
+	data, err := plainfile.Read(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s does not exist: %w", path, errdefs.ErrInvalidArgument)
 	}

@@ -1,10 +1,12 @@
 package run
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"example.io/shim/linux/cgroup"
 	"example.io/shim/linux/cgroup/files"
 	"example.io/shim/linux/cgroup/unit"
+	"example.io/shim/linux/plainfile"
 	"example.io/shim/linux/plan"
 	"example.io/shim/linux/quickjson"
 )
@@ -24,10 +27,10 @@ import (
 // StateFile is the name of the state in the bundle: what another process needs to remove the container after the shim was killed.
 const StateFile = "shim-state.json"
 
-// stateVersion is the form of the file; a reader refuses a newer one.
-const stateVersion = 1
+// stateVersion is the form of the file; a reader refuses a newer one. 1 had no second line.
+const stateVersion = 2
 
-// State is the content of StateFile. It is written before anything of the container is made.
+// State is the content of StateFile. It is written before anything of the container is made; what is known later is written behind it.
 type State struct {
 	Version    int          `json:"version"`
 	ID         string       `json:"id"`
@@ -66,14 +69,44 @@ func newState(r Request, s *specs.Spec, dirs []files.Dir, u *unit.Unit) State {
 	}
 }
 
-// started notes init's pid.
+// file is where the state is.
+func (s *State) file() string {
+	if s.home != "" {
+		return s.path(HomeFile)
+	}
+	return s.path(StateFile)
+}
+
+// create writes the state when there is nothing of the container yet. Who finds a part of it, because we are at it or were killed, has found nothing.
+func (s *State) create() error {
+	data, err := s.marshal()
+	if err != nil {
+		return fmt.Errorf("write %s: %w", StateFile, err)
+	}
+	return s.write(append(data, '\n'), unix.O_CREAT|unix.O_TRUNC)
+}
+
+// started notes init's pid, with what was not known before: behind the state, as another line, which counts when it is whole. A second file costs as much
+// as a third of the container's cgroups.
 func (s *State) started(pid int) error {
 	t, err := startTime(pid)
 	if err != nil {
 		return err
 	}
 	s.Pid, s.StartTime = pid, t
-	return s.save()
+	return s.write(append(s.marshalStarted(), '\n'), unix.O_APPEND)
+}
+
+func (s *State) write(data []byte, flags int) error {
+	fd, err := unix.Open(s.file(), unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC|flags, 0o600)
+	if err == nil {
+		_, err = unix.Write(fd, data)
+		err = errors.Join(err, unix.Close(fd))
+	}
+	if err != nil {
+		return fmt.Errorf("write the state %s: %w", s.file(), err)
+	}
+	return nil
 }
 
 // save writes the file aside and renames it, so that a reader sees the old or the new one whole.
@@ -82,11 +115,8 @@ func (s *State) save() error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", StateFile, err)
 	}
-	path := s.path(StateFile)
-	if s.home != "" {
-		path = s.path(HomeFile)
-	}
-	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
+	path := s.file()
+	if err := os.WriteFile(path+".new", append(data, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write the state: %w", err)
 	}
 	if err := os.Rename(path+".new", path); err != nil {
@@ -115,24 +145,45 @@ func LoadState(bundle string) (*State, error) {
 }
 
 func readState(path string) (*State, error) {
-	data, err := os.ReadFile(path)
+	data, err := plainfile.Read(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", path, errdefs.ErrNotFound)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the state: %w", err)
 	}
-	s := &State{}
-	if !quickjson.Read(data, s, readStateOf) {
-		s = &State{}
-		if err := json.Unmarshal(data, s); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
+	s, err := parseState(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if s.Version > stateVersion {
 		return nil, fmt.Errorf("%s has version %d, this program knows %d: %w", path, s.Version, stateVersion, errdefs.ErrNotImplemented)
 	}
 	return s, nil
+}
+
+// parseState parses a state, and what was noted behind it. One that was cut short while it was written for the first time is errdefs.ErrNotFound: nothing else
+// was made then.
+func parseState(data []byte) (*State, error) {
+	if n := bytes.LastIndexByte(data, '\n'); n >= 0 {
+		data = data[:n+1] // a line that is not whole does not count
+	}
+	s := &State{}
+	if quickjson.Read(data, s, readStateOf) {
+		return s, nil
+	}
+	s = &State{}
+	d := json.NewDecoder(bytes.NewReader(data))
+	err := d.Decode(s)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, fmt.Errorf("it is not whole: %w", errdefs.ErrNotFound)
+	}
+	if err == nil {
+		if err = d.Decode(s); errors.Is(err, io.EOF) {
+			err = nil
+		}
+	}
+	return s, err
 }
 
 // Cleanup removes what a container left whose shim is gone: processes, cgroups, mounts, the state. A bundle without a state has

@@ -10,7 +10,7 @@ import (
 	"example.io/shim/linux/quickjson"
 )
 
-// The state is written twice in a container's life, and read by each later command: by encoding/json, tables of its types would cost more than the
+// The state is written in each container's life, and read by each later command: by encoding/json, tables of its types would cost more than the
 // rest. The form is encoding/json's; members that few containers have are written by it, and a state with them is read by it.
 
 // stateRoom is how long a usual state is, nine hierarchies twice and a configuration.
@@ -29,15 +29,7 @@ func (s *State) marshal() ([]byte, error) {
 	if len(s.Resctrl) > 0 {
 		w.Strings("resctrl", s.Resctrl)
 	}
-	if s.Pid != 0 {
-		w.Uint("pid", uint64(s.Pid))
-	}
-	if s.StartTime != 0 {
-		w.Uint("startTime", s.StartTime)
-	}
-	if s.Streams != [3]string{} {
-		w.Strings("streams", s.Streams[:])
-	}
+	s.writeStarted(w)
 	b := append(w.Name("created"), '"')
 	w.Value(append(s.Created.AppendFormat(b, time.RFC3339Nano), '"'))
 	if len(s.Poststop) > 0 {
@@ -59,6 +51,25 @@ func (s *State) marshal() ([]byte, error) {
 		errs = append(errs, w.Any("startSteps", s.StartSteps))
 	}
 	return w.End(), errors.Join(errs...)
+}
+
+// marshalStarted is what is known of a container once its process exists.
+func (s *State) marshalStarted() []byte {
+	w := quickjson.NewWriter(0)
+	s.writeStarted(w)
+	return w.End()
+}
+
+func (s *State) writeStarted(w *quickjson.Writer) {
+	if s.Pid != 0 {
+		w.Uint("pid", uint64(s.Pid))
+	}
+	if s.StartTime != 0 {
+		w.Uint("startTime", s.StartTime)
+	}
+	if s.Streams != [3]string{} {
+		w.Strings("streams", s.Streams[:])
+	}
 }
 
 func writeCgroup(w *quickjson.Writer, c cgroup.State) error {
@@ -102,7 +113,12 @@ func appendDirs(b []byte, dirs []files.Dir) []byte {
 
 type reader = quickjson.Reader
 
-func readStateOf(r *reader, v *State) { quickjson.Object(r, v, stateFields) }
+func readStateOf(r *reader, v *State) {
+	quickjson.Object(r, v, stateFields)
+	if r.Another() {
+		quickjson.Object(r, v, stateFields)
+	}
+}
 
 var stateFields = []quickjson.Field[State]{
 	{Name: "version", Read: func(r *reader, v *State) { quickjson.Int(r, &v.Version) }},

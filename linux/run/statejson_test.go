@@ -2,10 +2,13 @@ package run
 
 import (
 	"encoding/json"
+	"errors"
+	"os"
 	"reflect"
 	"testing"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"example.io/shim/linux/cgroup"
@@ -49,6 +52,55 @@ func TestStateForm(t *testing.T) {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", name, read, plain)
 		}
 	}
+}
+
+// TestStateParts: what is written first and what is written behind it are one state; a part of either, as a killed writer leaves it, is the state before.
+func TestStateParts(t *testing.T) {
+	s := State{Version: 1, ID: "a", Config: json.RawMessage("{\n \"ociVersion\": \"1.0.0\"\n}"), Cgroup: cgroup.State{None: true}, Created: time.Unix(1, 5).UTC(), Bundle: t.TempDir()}
+	if err := s.create(); err != nil {
+		t.Fatal(err)
+	}
+	first, err := os.ReadFile(s.file())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := s
+	s.Streams = [3]string{"/dev/null", "pipe:[1]", "pipe:[2]"}
+	if err := s.started(os.Getpid()); err != nil {
+		t.Fatal(err)
+	}
+	all, err := os.ReadFile(s.file())
+	if err != nil || len(all) <= len(first) {
+		t.Fatal(err, len(all))
+	}
+	old, err := json.Marshal(&s) // the form until version 1 had a second line
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range len(all) + 1 {
+		got, err := parseState(all[:n])
+		switch {
+		case n < len(first)-1 && !errors.Is(err, errdefs.ErrNotFound):
+			t.Errorf("%d bytes of the first part: %v", n, err)
+		case n >= len(first) && err != nil:
+			t.Errorf("%d bytes: %v", n, err)
+		case n >= len(first) && n < len(all) && !same(got, &before), n == len(all) && !same(got, &s):
+			t.Errorf("%d bytes: %+v", n, got)
+		}
+	}
+	got, err := parseState(old)
+	if err != nil || got.Pid != s.Pid || got.StartTime != s.StartTime || got.Streams != s.Streams {
+		t.Errorf("the old form: %+v, %v", got, err)
+	}
+	if _, err := parseState([]byte("{\"version\":1}\nnonsense\n")); err == nil || errors.Is(err, errdefs.ErrNotFound) {
+		t.Errorf("nonsense behind the state: %v", err)
+	}
+}
+
+func same(a, b *State) bool {
+	x, errX := a.marshal()
+	y, errY := b.marshal()
+	return errX == nil && errY == nil && string(x) == string(y)
 }
 
 // TestStateFields: no member of State was forgotten.
