@@ -27,6 +27,8 @@ type Cgroup interface {
 	Stats() (*stats.Metrics, error)
 	// Kill signals every process. With SIGKILL it goes on until there is none that has not got it.
 	Kill(sig syscall.Signal) error
+	// Vanish removes the directories if there is nothing in them, and says whether they are gone: what nearly always is so needs neither Kill nor Delete.
+	Vanish() bool
 	// Delete removes the directories, also those the container made below. Nothing to remove is no error.
 	Delete(ctx context.Context) error
 }

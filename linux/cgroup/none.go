@@ -24,4 +24,5 @@ func (n none) Thaw(context.Context) error         { return n.missing("resume") }
 func (n none) Update(*specs.LinuxResources) error { return n.missing("update") }
 func (n none) Stats() (*stats.Metrics, error)     { return nil, n.missing("statistics") }
 func (none) Kill(syscall.Signal) error            { return nil } // its pid namespace ends with init
+func (none) Vanish() bool                         { return true }
 func (none) Delete(context.Context) error         { return nil }

@@ -96,6 +96,9 @@ const oomGroup = "memory.oom.group"
 // setLimit is how long an update waits for systemd: less than clients wait for an answer (the CRI 2 minutes, ctr 10 s).
 const setLimit = 9 * time.Second
 
+// Vanish implements Cgroup. The unit is systemd's to remove.
+func (c *ofUnit) Vanish() bool { return false }
+
 // Delete implements Cgroup. systemd has removed the unit by itself when its last process ended, in most cases.
 func (c *ofUnit) Delete(ctx context.Context) error {
 	// Half of what containerd gives a clean-up.

@@ -291,6 +291,21 @@ func (c *v1) Delete(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// Vanish implements Cgroup.
+func (c *v1) Vanish() bool {
+	for _, d := range c.dirs {
+		if !vanish(d.Path) {
+			return false
+		}
+	}
+	return true
+}
+
+func vanish(dir string) bool {
+	err := unix.Rmdir(dir)
+	return err == nil || errors.Is(err, unix.ENOENT)
+}
+
 // remove removes dir and the directories below, the deepest first.
 func remove(ctx context.Context, dir string, end time.Time) error {
 	for {

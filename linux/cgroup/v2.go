@@ -214,6 +214,9 @@ func (c *v2) Delete(ctx context.Context) error {
 	return remove(ctx, c.dir.Path, time.Now().Add(removeLimit))
 }
 
+// Vanish implements Cgroup.
+func (c *v2) Vanish() bool { return vanish(c.dir.Path) }
+
 // Update implements Cgroup.
 func (c *v2) Update(r *specs.LinuxResources) error {
 	_, _, err := c.update(r)

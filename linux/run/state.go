@@ -127,6 +127,9 @@ func (s *State) save() error {
 
 func (s *State) remove() error {
 	if s.home != "" {
+		if unix.Unlink(s.file()) == nil && unix.Rmdir(s.home) == nil { // there is nothing more, mostly
+			return nil
+		}
 		if err := os.RemoveAll(s.home); err != nil {
 			return fmt.Errorf("remove the state: %w", err)
 		}
@@ -228,14 +231,19 @@ func (s *State) waitForCriu(ctx context.Context, cg cgroup.Cgroup) {
 
 func (s *State) cleanup(ctx context.Context, cg cgroup.Cgroup) error {
 	var errs []error
-	if err := cg.Kill(unix.SIGKILL); err != nil {
-		errs = append(errs, fmt.Errorf("kill what is left of %s: %w", s.ID, err))
+	vanished := cg.Vanish()
+	if !vanished {
+		if err := cg.Kill(unix.SIGKILL); err != nil {
+			errs = append(errs, fmt.Errorf("kill what is left of %s: %w", s.ID, err))
+		}
 	}
 	if s.MountsMade {
 		errs = append(errs, unmountAll(s.Rootfs))
 	}
-	if err := cg.Delete(ctx); err != nil {
-		errs = append(errs, fmt.Errorf("remove the cgroup of %s: %w", s.ID, err))
+	if !vanished {
+		if err := cg.Delete(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("remove the cgroup of %s: %w", s.ID, err))
+		}
 	}
 	errs = append(errs, s.removeGroups(), s.removeWorkDir())
 	if err := errors.Join(errs...); err != nil {
