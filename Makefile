@@ -29,7 +29,7 @@ test: test-unit test-integration ## set up and run all tests
 
 test-unit: setup ## the packages' own tests, as root on the real kernel
 	go test -tags no_grpc -timeout 20m ./...
-	go test -tags no_grpc -race -timeout 10m ./process ./shim ./io/... ./linux/plan ./linux/spec ./linux/compile
+	go test -tags no_grpc -race -timeout 10m ./process ./shim/... ./io/... ./linux/plan ./linux/spec ./linux/compile
 
 test-integration: build setup ## the contract, through real containerds (1.6 and 2.x)
 	cd integration && go test -p 1 -count 1 -timeout 40m ./...

@@ -7,18 +7,17 @@ import (
 	"os"
 	"strconv"
 
-	bootapi "github.com/containerd/containerd/api/runtime/bootstrap/v1"
 	"github.com/containerd/errdefs"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
+
+	"example.io/shim/shim/wire"
 )
 
 // bootstrap is what containerd says on the standard input of `start`, whichever way it says it.
 type bootstrap struct {
-	options   *anypb.Any // the task's options; nil without
-	socketDir string     // "" for the usual one
-	ttrpc     string     // containerd's ttrpc socket, "" when only the environment has it
-	params    bool       // it came as BootstrapParams (containerd 2.3): the answer is a BootstrapResult
+	options   *wire.Any // the task's options; nil without
+	socketDir string    // "" for the usual one
+	ttrpc     string    // containerd's ttrpc socket, "" when only the environment has it
+	params    bool      // it came as BootstrapParams (containerd 2.3): the answer is a BootstrapResult
 }
 
 // inputLimit bounds the standard input of `start`: it is a few hundred bytes of options.
@@ -37,18 +36,21 @@ func readBootstrap(r io.Reader, f Flags) (bootstrap, error) {
 	if len(data) == 0 {
 		return bootstrap{}, nil
 	}
-	params := &bootapi.BootstrapParams{}
-	if proto.Unmarshal(data, params) == nil && params.GetInstanceID() == f.ID && params.GetNamespace() == f.Namespace {
-		b := bootstrap{params: true, socketDir: params.GetSocketDir(), ttrpc: params.GetContainerdTtrpcAddress()}
-		for _, e := range params.GetExtensions() {
-			if v := e.GetValue(); isOptions(v.GetTypeUrl()) {
+	params := &wire.BootstrapParams{}
+	if wire.Unmarshal(data, params) == nil && params.InstanceID == f.ID && params.Namespace == f.Namespace {
+		b := bootstrap{params: true, ttrpc: params.ContainerdTtrpcAddress}
+		if params.SocketDir != nil {
+			b.socketDir = *params.SocketDir
+		}
+		for _, e := range params.Extensions {
+			if v := e.Value; v != nil && isOptions(v.TypeUrl) {
 				b.options = v
 			}
 		}
 		return b, nil
 	}
-	options := &anypb.Any{}
-	if err := proto.Unmarshal(data, options); err != nil {
+	options := &wire.Any{}
+	if err := wire.Unmarshal(data, options); err != nil {
 		return bootstrap{}, fmt.Errorf("standard input is neither options nor bootstrap parameters: %w: %w", err, errdefs.ErrInvalidArgument)
 	}
 	return bootstrap{options: options}, nil
@@ -69,7 +71,7 @@ func (b bootstrap) answer(w io.Writer, address string) error {
 	limit, hasLimit := os.LookupEnv(envMaxVersion)
 	switch {
 	case b.params:
-		data, err = proto.Marshal(&bootapi.BootstrapResult{Version: protocolVersion, Address: address, Protocol: "ttrpc"})
+		data, err = wire.Marshal(&wire.BootstrapResult{Version: protocolVersion, Address: address, Protocol: "ttrpc"})
 	case !hasLimit:
 		data = []byte(address)
 	default:

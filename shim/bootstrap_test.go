@@ -6,46 +6,44 @@ import (
 	"errors"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
-	bootapi "github.com/containerd/containerd/api/runtime/bootstrap/v1"
-	"github.com/containerd/containerd/api/types"
-	runcopts "github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/errdefs"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
+
+	"example.io/shim/shim/wire"
 )
 
-func marshal(t *testing.T, m proto.Message) []byte {
+func marshal(t *testing.T, m wire.Message) []byte {
 	t.Helper()
-	data, err := proto.Marshal(m)
+	data, err := wire.Marshal(m)
 	must(t, err)
 	return data
 }
 
 // anyOf packs m with a type URL of our choice.
-func anyOf(t *testing.T, url string, m proto.Message) *anypb.Any {
-	return &anypb.Any{TypeUrl: url, Value: marshal(t, m)}
+func anyOf(t *testing.T, url string, m wire.Message) *wire.Any {
+	return &wire.Any{TypeUrl: url, Value: marshal(t, m)}
 }
 
 // paramsOf are the parameters of containerd 2.3 for the container web1 in the namespace default.
-func paramsOf(t *testing.T, id, namespace string, extensions ...*anypb.Any) []byte {
+func paramsOf(t *testing.T, id, namespace string, extensions ...*wire.Any) []byte {
 	dir := "/run/other/s"
-	p := &bootapi.BootstrapParams{InstanceID: id, Namespace: namespace, LogLevel: bootapi.LogLevel_LOG_LEVEL_DEBUG, ContainerdVersion: "v2.4.2",
+	p := &wire.BootstrapParams{InstanceID: id, Namespace: namespace, LogLevel: -4, ContainerdVersion: "v2.4.2",
 		ContainerdTtrpcAddress: "/run/c.sock.ttrpc", ContainerdGrpcAddress: "/run/c.sock", ContainerdBinary: "/usr/bin/containerd", SocketDir: &dir}
 	for _, e := range extensions {
-		p.Extensions = append(p.Extensions, &bootapi.Extension{Value: e})
+		p.Extensions = append(p.Extensions, &wire.Extension{Value: e})
 	}
 	return marshal(t, p)
 }
 
 func TestReadBootstrap(t *testing.T) {
 	f := Flags{ID: "web1", Namespace: "default"}
-	opts := anyOf(t, optionsType, &runcopts.Options{NoPivotRoot: true, ShimCgroup: "/shims"})
-	other := anyOf(t, "containerd.types.Mount", &types.Mount{Type: "bind"})
+	opts := anyOf(t, wire.OptionsName, &wire.Options{NoPivotRoot: true, ShimCgroup: "/shims"})
+	other := anyOf(t, "containerd.wire.Mount", &wire.Mount{Type: "bind"})
 	// What tells the two messages apart is tried with a message that is both: its type URL and value are an id and a namespace.
-	both := &anypb.Any{TypeUrl: "web1", Value: []byte("default")}
+	both := &wire.Any{TypeUrl: "web1", Value: []byte("default")}
 	params := bootstrap{params: true, socketDir: "/run/other/s", ttrpc: "/run/c.sock.ttrpc"}
 	withOptions := params
 	withOptions.options = opts
@@ -57,13 +55,13 @@ func TestReadBootstrap(t *testing.T) {
 	}{
 		{"nothing", nil, f, bootstrap{}},
 		{"options of 1.6 to 2.2", marshal(t, opts), f, bootstrap{options: opts}},
-		{"options without a field", marshal(t, anyOf(t, optionsType, &runcopts.Options{})), f, bootstrap{options: &anypb.Any{TypeUrl: optionsType}}},
+		{"options without a field", marshal(t, anyOf(t, wire.OptionsName, &wire.Options{})), f, bootstrap{options: &wire.Any{TypeUrl: wire.OptionsName}}},
 		{"parameters without options", paramsOf(t, "web1", "default"), f, params},
 		{"parameters with options", paramsOf(t, "web1", "default", opts), f, withOptions},
 		{"options among other extensions", paramsOf(t, "web1", "default", other, opts, other), f, withOptions},
 		{"other extensions only", paramsOf(t, "web1", "default", other), f, params},
-		{"options whose type URL has a host", paramsOf(t, "web1", "default", anyOf(t, "types.containerd.io/"+optionsType, &runcopts.Options{})), f,
-			bootstrap{params: true, socketDir: params.socketDir, ttrpc: params.ttrpc, options: &anypb.Any{TypeUrl: "types.containerd.io/" + optionsType}}},
+		{"options whose type URL has a host", paramsOf(t, "web1", "default", anyOf(t, "types.containerd.io/"+wire.OptionsName, &wire.Options{})), f,
+			bootstrap{params: true, socketDir: params.socketDir, ttrpc: params.ttrpc, options: &wire.Any{TypeUrl: "types.containerd.io/" + wire.OptionsName}}},
 		{"parameters and nothing else in them", marshal(t, both), f, bootstrap{params: true}},
 		{"the same bytes for another id", marshal(t, both), Flags{ID: "web2", Namespace: "default"}, bootstrap{options: both}},
 		{"the same bytes for another namespace", marshal(t, both), Flags{ID: "web1", Namespace: "k8s.io"}, bootstrap{options: both}},
@@ -74,7 +72,7 @@ func TestReadBootstrap(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 			continue
 		}
-		if got.params != c.want.params || got.socketDir != c.want.socketDir || got.ttrpc != c.want.ttrpc || !proto.Equal(got.options, c.want.options) {
+		if got.params != c.want.params || got.socketDir != c.want.socketDir || got.ttrpc != c.want.ttrpc || !reflect.DeepEqual(got.options, c.want.options) {
 			t.Errorf("%s:\n got %+v\nwant %+v", c.name, got, c.want)
 		}
 	}
@@ -82,11 +80,11 @@ func TestReadBootstrap(t *testing.T) {
 
 // TestBootstrapOverlap states why the fields must be compared: each message parses as the other.
 func TestBootstrapOverlap(t *testing.T) {
-	legacy := marshal(t, anyOf(t, optionsType, &runcopts.Options{NoPivotRoot: true}))
-	if err := proto.Unmarshal(legacy, &bootapi.BootstrapParams{}); err != nil {
+	legacy := marshal(t, anyOf(t, wire.OptionsName, &wire.Options{NoPivotRoot: true}))
+	if err := wire.Unmarshal(legacy, &wire.BootstrapParams{}); err != nil {
 		t.Errorf("options as parameters: %v", err)
 	}
-	if err := proto.Unmarshal(paramsOf(t, "web1", "default"), &anypb.Any{}); err != nil {
+	if err := wire.Unmarshal(paramsOf(t, "web1", "default"), &wire.Any{}); err != nil {
 		t.Errorf("parameters as options: %v", err)
 	}
 }
@@ -100,7 +98,7 @@ func TestReadBootstrapWrong(t *testing.T) {
 		words []string
 	}{
 		{"text", strings.NewReader("not protobuf"), errdefs.ErrInvalidArgument, []string{"neither options nor bootstrap parameters"}},
-		{"an end in a field", bytes.NewReader(marshal(t, anyOf(t, optionsType, &runcopts.Options{Root: "/r"}))[:20]), errdefs.ErrInvalidArgument, []string{"standard input"}},
+		{"an end in a field", bytes.NewReader(marshal(t, anyOf(t, wire.OptionsName, &wire.Options{Root: "/r"}))[:20]), errdefs.ErrInvalidArgument, []string{"standard input"}},
 		{"longer than the limit", io.LimitReader(zeros{}, inputLimit+1), errdefs.ErrInvalidArgument, []string{"1048576 bytes"}},
 		{"endless", zeros{}, errdefs.ErrInvalidArgument, []string{"1048576 bytes"}},
 		{"an error while reading", io.MultiReader(strings.NewReader("\n"), broken{}), io.ErrNoProgress, []string{"read the options on standard input"}},
@@ -114,11 +112,11 @@ func TestReadBootstrapWrong(t *testing.T) {
 	}
 	// As long as the limit is not too long: it is read, and the options' type is looked at by who uses them.
 	value := make([]byte, inputLimit-100)
-	data := marshal(t, &anypb.Any{TypeUrl: optionsType, Value: value})
-	data = append(data, marshal(t, &anypb.Any{TypeUrl: strings.Repeat("x", inputLimit-len(data)-2)})...)
+	data := marshal(t, &wire.Any{TypeUrl: wire.OptionsName, Value: value})
+	data = append(data, marshal(t, &wire.Any{TypeUrl: strings.Repeat("x", inputLimit-len(data)-2)})...)
 	got, err := readBootstrap(bytes.NewReader(data), f)
-	if len(data) != inputLimit || err != nil || len(got.options.GetValue()) != len(value) {
-		t.Errorf("%d bytes: %v, a value of %d bytes", len(data), err, len(got.options.GetValue()))
+	if len(data) != inputLimit || err != nil || len(got.options.Value) != len(value) {
+		t.Errorf("%d bytes: %v, a value of %d bytes", len(data), err, len(got.options.Value))
 	}
 }
 
@@ -146,9 +144,9 @@ func TestAnswer(t *testing.T) {
 		Address, Protocol string
 	}
 	result := func(data []byte) (any, error) {
-		r := &bootapi.BootstrapResult{}
-		err := proto.Unmarshal(data, r)
-		return jsonAnswer{int(r.GetVersion()), r.GetAddress(), r.GetProtocol()}, err
+		r := &wire.BootstrapResult{}
+		err := wire.Unmarshal(data, r)
+		return jsonAnswer{int(r.Version), r.Address, r.Protocol}, err
 	}
 	asJSON := func(data []byte) (any, error) {
 		var a jsonAnswer

@@ -8,11 +8,9 @@ import (
 	"os"
 	"time"
 
-	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
-	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/errdefs"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
+
+	"example.io/shim/shim/wire"
 )
 
 const (
@@ -45,7 +43,7 @@ func Delete(f Flags, w io.Writer, cleanup func(ctx context.Context, bundle strin
 	if err := removeSocket(f, bundle); err != nil {
 		return fmt.Errorf("delete %s: %w", f.ID, err)
 	}
-	data, err := proto.Marshal(&taskapi.DeleteResponse{Pid: uint32(pid), ExitStatus: killedStatus, ExitedAt: timestamp(time.Now())})
+	data, err := wire.Marshal(&wire.DeleteResponse{Pid: uint32(pid), ExitStatus: killedStatus, ExitedAt: timestamp(time.Now())})
 	if err == nil {
 		_, err = w.Write(data)
 	}
@@ -82,22 +80,22 @@ func Info(r io.Reader, w io.Writer, version, revision string, features []byte) e
 	if err != nil {
 		return fmt.Errorf("info: read the options: %w", err)
 	}
-	var options *anypb.Any
+	var options *wire.Any
 	if len(data) > 0 {
-		options = &anypb.Any{}
-		if err := proto.Unmarshal(data, options); err != nil {
+		options = &wire.Any{}
+		if err := wire.Unmarshal(data, options); err != nil {
 			return fmt.Errorf("info: standard input is not an Any: %w: %w", err, errdefs.ErrInvalidArgument)
 		}
 		if _, err := parseOptions(options); err != nil {
 			return fmt.Errorf("info: %w", err)
 		}
 	}
-	info := &types.RuntimeInfo{
-		Name: Name, Version: &types.RuntimeVersion{Version: version, Revision: revision}, Options: options,
-		Features:    &anypb.Any{TypeUrl: "types.containerd.io/opencontainers/runtime-spec/1/features/Features", Value: features},
+	info := &wire.RuntimeInfo{
+		Name: Name, Version: &wire.RuntimeVersion{Version: version, Revision: revision}, Options: options,
+		Features:    &wire.Any{TypeUrl: "types.containerd.io/opencontainers/runtime-spec/1/features/Features", Value: features},
 		Annotations: map[string]string{mountsAnnotation: "bind,overlay"},
 	}
-	out, err := proto.Marshal(info)
+	out, err := wire.Marshal(info)
 	if err == nil {
 		_, err = w.Write(out)
 	}

@@ -7,17 +7,15 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
-	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
-	"github.com/containerd/containerd/api/types"
-	runcopts "github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
+
+	"example.io/shim/shim/wire"
 )
 
 // deadSocket is what a killed shim leaves: a socket that nobody listens on.
@@ -79,9 +77,9 @@ func TestDelete(t *testing.T) {
 				if asked != bundle {
 					t.Errorf("the clean-up is of %s, want %s", asked, bundle)
 				}
-				r := &taskapi.DeleteResponse{}
-				must(t, proto.Unmarshal(out.Bytes(), r))
-				if at := r.GetExitedAt().AsTime(); r.GetPid() != uint32(c.pid) || r.GetExitStatus() != 137 || at.Before(before) || at.After(time.Now()) {
+				r := &wire.DeleteResponse{}
+				must(t, wire.Unmarshal(out.Bytes(), r))
+				if at := asTime(r.ExitedAt); r.Pid != uint32(c.pid) || r.ExitStatus != 137 || at.Before(before) || at.After(time.Now()) {
 					t.Errorf("answer %v, want pid %d, status 137 and now", r, c.pid)
 				}
 			}
@@ -139,22 +137,22 @@ func TestDeleteWrong(t *testing.T) {
 }
 
 func TestInfo(t *testing.T) {
-	options := anyOf(t, optionsType, &runcopts.Options{NoPivotRoot: true, Root: "/r"})
-	for name, stdin := range map[string]*anypb.Any{"without options": nil, "with options": options} {
+	options := anyOf(t, wire.OptionsName, &wire.Options{NoPivotRoot: true, Root: "/r"})
+	for name, stdin := range map[string]*wire.Any{"without options": nil, "with options": options} {
 		var in []byte
 		if stdin != nil {
 			in = marshal(t, stdin)
 		}
 		var out bytes.Buffer
 		must(t, Info(bytes.NewReader(in), &out, "v1.2.3", "abc", []byte(`{"ociVersionMin":"1.0.0"}`)))
-		got := &types.RuntimeInfo{}
-		must(t, proto.Unmarshal(out.Bytes(), got))
-		want := &types.RuntimeInfo{
-			Name: "io.example.shim.v2", Version: &types.RuntimeVersion{Version: "v1.2.3", Revision: "abc"}, Options: stdin,
-			Features:    &anypb.Any{TypeUrl: "types.containerd.io/opencontainers/runtime-spec/1/features/Features", Value: []byte(`{"ociVersionMin":"1.0.0"}`)},
+		got := &wire.RuntimeInfo{}
+		must(t, wire.Unmarshal(out.Bytes(), got))
+		want := &wire.RuntimeInfo{
+			Name: "io.example.shim.v2", Version: &wire.RuntimeVersion{Version: "v1.2.3", Revision: "abc"}, Options: stdin,
+			Features:    &wire.Any{TypeUrl: "types.containerd.io/opencontainers/runtime-spec/1/features/Features", Value: []byte(`{"ociVersionMin":"1.0.0"}`)},
 			Annotations: map[string]string{"containerd.io/runtime-allow-mounts": "bind,overlay"},
 		}
-		if !proto.Equal(got, want) {
+		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s:\n got %v\nwant %v", name, got, want)
 		}
 	}
@@ -171,8 +169,8 @@ func TestInfoWrong(t *testing.T) {
 		{"garbage", strings.NewReader("not protobuf"), &bytes.Buffer{}, errdefs.ErrInvalidArgument, []string{"standard input is not an Any"}},
 		{"too long", zeros{}, &bytes.Buffer{}, errdefs.ErrInvalidArgument, []string{"standard input"}},
 		{"an input that cannot be read", broken{}, &bytes.Buffer{}, io.ErrNoProgress, []string{"read the options"}},
-		{"options of another type", bytes.NewReader(marshal(t, anyOf(t, "a.b.C", &runcopts.Options{}))), &bytes.Buffer{}, errdefs.ErrInvalidArgument, []string{`"a.b.C"`}},
-		{"an option that is refused", bytes.NewReader(marshal(t, anyOf(t, optionsType, &runcopts.Options{BinaryName: "crun"}))), &bytes.Buffer{}, errdefs.ErrInvalidArgument,
+		{"options of another type", bytes.NewReader(marshal(t, anyOf(t, "a.b.C", &wire.Options{}))), &bytes.Buffer{}, errdefs.ErrInvalidArgument, []string{`"a.b.C"`}},
+		{"an option that is refused", bytes.NewReader(marshal(t, anyOf(t, wire.OptionsName, &wire.Options{BinaryName: "crun"}))), &bytes.Buffer{}, errdefs.ErrInvalidArgument,
 			[]string{"binary_name", `"crun"`}},
 		{"an output that takes nothing", strings.NewReader(""), broken{}, io.ErrShortWrite, []string{"answer"}},
 	}

@@ -6,56 +6,42 @@ import (
 	"strings"
 	"time"
 
-	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
-	runcopts "github.com/containerd/containerd/api/types/runc/options"
-	"github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"example.io/shim/process"
+	"example.io/shim/shim/wire"
 )
 
 // timestamp is nil for the zero time.
-func timestamp(t time.Time) *timestamppb.Timestamp {
+func timestamp(t time.Time) *wire.Timestamp {
 	if t.IsZero() {
 		return nil
 	}
-	return timestamppb.New(t)
+	return &wire.Timestamp{Seconds: t.Unix(), Nanos: int32(t.Nanosecond())}
 }
 
-func taskStatus(s process.Status) task.Status {
+func taskStatus(s process.Status) wire.TaskStatus {
 	switch s.Public() {
 	case process.Created:
-		return task.Status_CREATED
+		return wire.StatusCreated
 	case process.Running:
-		return task.Status_RUNNING
+		return wire.StatusRunning
 	case process.Pausing:
-		return task.Status_PAUSING
+		return wire.StatusPausing
 	case process.Paused:
-		return task.Status_PAUSED
+		return wire.StatusPaused
 	case process.Stopped:
-		return task.Status_STOPPED
+		return wire.StatusStopped
 	}
-	return task.Status_UNKNOWN
+	return wire.StatusUnknown
 }
 
-// message packs m as containerd does: the type URL is the bare name.
-func message(m proto.Message) (*anypb.Any, error) {
-	data, err := proto.Marshal(m)
-	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
-	}
-	return &anypb.Any{TypeUrl: string(m.ProtoReflect().Descriptor().FullName()), Value: data}, nil
-}
-
-func pidsResponse(list []process.PidInfo) (*taskapi.PidsResponse, error) {
-	r := &taskapi.PidsResponse{}
+func pidsResponse(list []process.PidInfo) (*wire.PidsResponse, error) {
+	r := &wire.PidsResponse{}
 	for _, p := range list {
-		info := &task.ProcessInfo{Pid: uint32(p.Pid)}
+		info := &wire.ProcessInfo{Pid: uint32(p.Pid)}
 		if p.ExecID != "" {
-			a, err := message(&runcopts.ProcessDetails{ExecID: p.ExecID})
+			a, err := wire.Pack(&wire.ProcessDetails{ExecID: p.ExecID})
 			if err != nil {
 				return nil, err
 			}
@@ -70,16 +56,16 @@ func pidsResponse(list []process.PidInfo) (*taskapi.PidsResponse, error) {
 const specPrefix = "opencontainers/runtime-spec/"
 
 // jsonOf returns the JSON document of that kind in an Any.
-func jsonOf(a *anypb.Any, kind string) ([]byte, error) {
-	if a == nil || len(a.GetValue()) == 0 {
+func jsonOf(a *wire.Any, kind string) ([]byte, error) {
+	if a == nil || len(a.Value) == 0 {
 		return nil, fmt.Errorf("there is no %s in the request: %w", kind, errdefs.ErrInvalidArgument)
 	}
-	url := a.GetTypeUrl()
+	url := a.TypeUrl
 	if !strings.Contains(url, specPrefix) || path.Base(url) != kind {
 		return nil, fmt.Errorf("type %q is not %s*/%s: %w", url, specPrefix, kind, errdefs.ErrInvalidArgument)
 	}
-	return a.GetValue(), nil
+	return a.Value, nil
 }
 
-func processSpec(a *anypb.Any) ([]byte, error) { return jsonOf(a, "Process") }
-func resources(a *anypb.Any) ([]byte, error)   { return jsonOf(a, "LinuxResources") }
+func processSpec(a *wire.Any) ([]byte, error) { return jsonOf(a, "Process") }
+func resources(a *wire.Any) ([]byte, error)   { return jsonOf(a, "LinuxResources") }

@@ -2,17 +2,14 @@ package shim
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 	"time"
 
-	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
-	runcopts "github.com/containerd/containerd/api/types/runc/options"
-	"github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"example.io/shim/process"
+	"example.io/shim/shim/wire"
 )
 
 func TestTimestamp(t *testing.T) {
@@ -20,20 +17,22 @@ func TestTimestamp(t *testing.T) {
 		t.Errorf("no time is %v", ts)
 	}
 	at := time.Date(2024, 2, 29, 23, 59, 59, 999999999, time.FixedZone("", 3600))
-	if ts := timestamp(at); !ts.AsTime().Equal(at) {
-		t.Errorf("%v is %v", at, ts.AsTime())
+	if ts := timestamp(at); !asTime(ts).Equal(at) {
+		t.Errorf("%v is %v", at, asTime(ts))
 	}
 }
 
+func asTime(ts *wire.Timestamp) time.Time { return time.Unix(ts.Seconds, int64(ts.Nanos)) }
+
 // TestTaskStatus goes over every status that there is.
 func TestTaskStatus(t *testing.T) {
-	public := map[process.Status]task.Status{process.Created: task.Status_CREATED, process.Running: task.Status_RUNNING, process.Pausing: task.Status_PAUSING,
-		process.Paused: task.Status_PAUSED, process.Stopped: task.Status_STOPPED}
-	seen := map[task.Status]bool{}
+	public := map[process.Status]wire.TaskStatus{process.Created: wire.StatusCreated, process.Running: wire.StatusRunning, process.Pausing: wire.StatusPausing,
+		process.Paused: wire.StatusPaused, process.Stopped: wire.StatusStopped}
+	seen := map[wire.TaskStatus]bool{}
 	for s := range process.Status(32) {
 		want, ok := public[s.Public()]
 		if !ok {
-			want = task.Status_UNKNOWN
+			want = wire.StatusUnknown
 		}
 		if got := taskStatus(s); got != want {
 			t.Errorf("%v is %v, want %v", s, got, want)
@@ -48,25 +47,25 @@ func TestTaskStatus(t *testing.T) {
 }
 
 func TestMessage(t *testing.T) {
-	a, err := message(&runcopts.ProcessDetails{ExecID: "e1"})
+	a, err := wire.Pack(&wire.ProcessDetails{ExecID: "e1"})
 	must(t, err)
-	got := &runcopts.ProcessDetails{}
-	if err := proto.Unmarshal(a.GetValue(), got); err != nil || a.GetTypeUrl() != "containerd.runc.v1.ProcessDetails" || got.GetExecID() != "e1" {
+	got := &wire.ProcessDetails{}
+	if err := wire.Unmarshal(a.Value, got); err != nil || a.TypeUrl != "containerd.runc.v1.ProcessDetails" || got.ExecID != "e1" {
 		t.Errorf("%v, %v", a, err)
 	}
-	_, err = message(&runcopts.ProcessDetails{ExecID: "\xff"})
+	_, err = wire.Pack(&wire.ProcessDetails{ExecID: "\xff"})
 	holds(t, "text that is no UTF-8", err, "encode containerd.runc.v1.ProcessDetails")
 }
 
 func TestPidsResponse(t *testing.T) {
-	details, err := message(&runcopts.ProcessDetails{ExecID: "e1"})
+	details, err := wire.Pack(&wire.ProcessDetails{ExecID: "e1"})
 	must(t, err)
-	want := &taskapi.PidsResponse{Processes: []*task.ProcessInfo{{Pid: 10}, {Pid: 11, Info: details}, {Pid: 4194304}}}
+	want := &wire.PidsResponse{Processes: []*wire.ProcessInfo{{Pid: 10}, {Pid: 11, Info: details}, {Pid: 4194304}}}
 	got, err := pidsResponse([]process.PidInfo{{Pid: 10}, {Pid: 11, ExecID: "e1"}, {Pid: 4194304}})
-	if err != nil || !proto.Equal(got, want) {
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v (%v), want %v", got, err, want)
 	}
-	if got, err := pidsResponse(nil); err != nil || len(got.GetProcesses()) != 0 {
+	if got, err := pidsResponse(nil); err != nil || len(got.Processes) != 0 {
 		t.Errorf("no process: %v, %v", got, err)
 	}
 	_, err = pidsResponse([]process.PidInfo{{Pid: 1, ExecID: "\xff"}})
@@ -75,7 +74,7 @@ func TestPidsResponse(t *testing.T) {
 
 func TestJSONOf(t *testing.T) {
 	const document = `{"terminal":true}`
-	read := map[string]func(*anypb.Any) ([]byte, error){"Process": processSpec, "LinuxResources": resources}
+	read := map[string]func(*wire.Any) ([]byte, error){"Process": processSpec, "LinuxResources": resources}
 	for kind, f := range read {
 		for _, c := range []struct {
 			url  string
@@ -92,7 +91,7 @@ func TestJSONOf(t *testing.T) {
 			{kind, false, document},
 			{"", false, document},
 		} {
-			got, err := f(&anypb.Any{TypeUrl: c.url, Value: []byte(c.data)})
+			got, err := f(&wire.Any{TypeUrl: c.url, Value: []byte(c.data)})
 			if c.ok {
 				if err != nil || string(got) != c.data {
 					t.Errorf("%q as %s: %q, %v", c.url, kind, got, err)

@@ -5,46 +5,43 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/ttrpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"example.io/shim/linux/abi"
 	"example.io/shim/linux/plan"
+	"example.io/shim/shim/ttrpc"
+	"example.io/shim/shim/wire"
 )
 
 // classCodes are all classes of errdefs.
 var classCodes = []struct {
 	class error
-	code  codes.Code
+	code  ttrpc.Code
 }{
-	{errdefs.ErrInvalidArgument, codes.InvalidArgument},
-	{errdefs.ErrNotFound, codes.NotFound},
-	{errdefs.ErrAlreadyExists, codes.AlreadyExists},
-	{errdefs.ErrPermissionDenied, codes.PermissionDenied},
-	{errdefs.ErrResourceExhausted, codes.ResourceExhausted},
-	{errdefs.ErrFailedPrecondition, codes.FailedPrecondition},
-	{errdefs.ErrAborted, codes.Aborted},
-	{errdefs.ErrOutOfRange, codes.OutOfRange},
-	{errdefs.ErrNotImplemented, codes.Unimplemented},
-	{errdefs.ErrInternal, codes.Internal},
-	{errdefs.ErrUnavailable, codes.Unavailable},
-	{errdefs.ErrDataLoss, codes.DataLoss},
-	{context.Canceled, codes.Canceled},
-	{context.DeadlineExceeded, codes.DeadlineExceeded},
+	{errdefs.ErrInvalidArgument, ttrpc.InvalidArgument},
+	{errdefs.ErrNotFound, ttrpc.NotFound},
+	{errdefs.ErrAlreadyExists, ttrpc.AlreadyExists},
+	{errdefs.ErrPermissionDenied, ttrpc.PermissionDenied},
+	{errdefs.ErrResourceExhausted, ttrpc.ResourceExhausted},
+	{errdefs.ErrFailedPrecondition, ttrpc.FailedPrecondition},
+	{errdefs.ErrAborted, ttrpc.Aborted},
+	{errdefs.ErrOutOfRange, ttrpc.OutOfRange},
+	{errdefs.ErrNotImplemented, ttrpc.Unimplemented},
+	{errdefs.ErrInternal, ttrpc.Internal},
+	{errdefs.ErrUnavailable, ttrpc.Unavailable},
+	{errdefs.ErrDataLoss, ttrpc.DataLoss},
+	{context.Canceled, ttrpc.Canceled},
+	{context.DeadlineExceeded, ttrpc.DeadlineExceeded},
 	// Classes that nothing of ours has.
-	{errdefs.ErrUnknown, codes.Unknown},
-	{errdefs.ErrConflict, codes.Unknown},
-	{errdefs.ErrNotModified, codes.Unknown},
-	{errdefs.ErrUnauthenticated, codes.Unknown},
-	{io.EOF, codes.Unknown},
+	{errdefs.ErrUnknown, ttrpc.Unknown},
+	{errdefs.ErrConflict, ttrpc.Unknown},
+	{errdefs.ErrNotModified, ttrpc.Unknown},
+	{errdefs.ErrUnauthenticated, ttrpc.Unknown},
+	{io.EOF, ttrpc.Unknown},
 }
 
 func TestCodes(t *testing.T) {
@@ -56,16 +53,16 @@ func TestCodes(t *testing.T) {
 			"joined":        errors.Join(io.ErrUnexpectedEOF, c.class),
 			"with a cause":  fmt.Errorf("a: %w: %w", io.ErrUnexpectedEOF, c.class),
 		} {
-			got := toGRPC(err)
-			if status.Code(got) != c.code {
-				t.Errorf("%v, %s: %v, want %v", c.class, how, status.Code(got), c.code)
+			got := coded(err)
+			if ttrpc.CodeOf(got) != c.code {
+				t.Errorf("%v, %s: %v, want %v", c.class, how, ttrpc.CodeOf(got), c.code)
 			}
-			if status.Convert(got).Message() != err.Error() {
-				t.Errorf("%v, %s: %q became %q", c.class, how, err, status.Convert(got).Message())
+			if textOf(got) != err.Error() {
+				t.Errorf("%v, %s: %q became %q", c.class, how, err, textOf(got))
 			}
 		}
 	}
-	if err := toGRPC(nil); err != nil {
+	if err := coded(nil); err != nil {
 		t.Errorf("nil became %v", err)
 	}
 }
@@ -74,17 +71,17 @@ func TestCodes(t *testing.T) {
 func TestFirstCodeCounts(t *testing.T) {
 	cases := []struct {
 		a, b error
-		want codes.Code
+		want ttrpc.Code
 	}{
-		{errdefs.ErrUnavailable, context.DeadlineExceeded, codes.DeadlineExceeded},
-		{errdefs.ErrAborted, context.Canceled, codes.Canceled},
-		{errdefs.ErrInternal, errdefs.ErrInvalidArgument, codes.InvalidArgument},
-		{errdefs.ErrInternal, errdefs.ErrNotFound, codes.NotFound},
-		{errdefs.ErrUnavailable, errdefs.ErrFailedPrecondition, codes.FailedPrecondition},
+		{errdefs.ErrUnavailable, context.DeadlineExceeded, ttrpc.DeadlineExceeded},
+		{errdefs.ErrAborted, context.Canceled, ttrpc.Canceled},
+		{errdefs.ErrInternal, errdefs.ErrInvalidArgument, ttrpc.InvalidArgument},
+		{errdefs.ErrInternal, errdefs.ErrNotFound, ttrpc.NotFound},
+		{errdefs.ErrUnavailable, errdefs.ErrFailedPrecondition, ttrpc.FailedPrecondition},
 	}
 	for _, c := range cases {
 		for _, err := range []error{errors.Join(c.a, c.b), errors.Join(c.b, c.a)} {
-			if got := status.Code(toGRPC(err)); got != c.want {
+			if got := ttrpc.CodeOf(coded(err)); got != c.want {
 				t.Errorf("%q: %v, want %v", err, got, c.want)
 			}
 		}
@@ -101,77 +98,90 @@ func TestStepErrors(t *testing.T) {
 	cases := []struct {
 		step  plan.Step
 		errno abi.Errno
-		code  codes.Code
+		code  ttrpc.Code
 		words string
 	}{
-		{mount, abi.EPERM, codes.PermissionDenied, `create web1: step 1/1 "mount proc on /proc" (/mounts/0): fsmount: operation not permitted`},
-		{mount, abi.EACCES, codes.PermissionDenied, "access refused"},
-		{mount, abi.ENOSYS, codes.Unimplemented, "function not implemented"},
-		{mount, abi.ENOMEM, codes.ResourceExhausted, "cannot allocate memory"},
-		{mount, abi.EBUSY, codes.FailedPrecondition, "device or resource busy"},
-		{mount, abi.EEXIST, codes.FailedPrecondition, "file exists"},
-		{mount, abi.EINTR, codes.Aborted, "interrupted system call"},
-		{mount, abi.ETIMEDOUT, codes.Unavailable, "timed out"},
-		{mount, abi.ENOENT, codes.InvalidArgument, "does not exist"},
-		{mount, abi.EIO, codes.Internal, "input/output error"},
-		{inner, abi.ENOENT, codes.Internal, "read: does not exist"},
-		{inner, 0, codes.Internal, "wait for the gate"},
-		{command, abi.ENOENT, codes.InvalidArgument, `exec: "foo": executable file not found in $PATH`},
-		{path, abi.ENOENT, codes.InvalidArgument, `exec: "/bin/foo": no such file or directory`},
-		{path, abi.EACCES, codes.InvalidArgument, `exec: "/bin/foo": permission denied`},
-		{path, abi.ENOMEM, codes.ResourceExhausted, `exec: "/bin/foo": cannot allocate memory`},
+		{mount, abi.EPERM, ttrpc.PermissionDenied, `create web1: step 1/1 "mount proc on /proc" (/mounts/0): fsmount: operation not permitted`},
+		{mount, abi.EACCES, ttrpc.PermissionDenied, "access refused"},
+		{mount, abi.ENOSYS, ttrpc.Unimplemented, "function not implemented"},
+		{mount, abi.ENOMEM, ttrpc.ResourceExhausted, "cannot allocate memory"},
+		{mount, abi.EBUSY, ttrpc.FailedPrecondition, "device or resource busy"},
+		{mount, abi.EEXIST, ttrpc.FailedPrecondition, "file exists"},
+		{mount, abi.EINTR, ttrpc.Aborted, "interrupted system call"},
+		{mount, abi.ETIMEDOUT, ttrpc.Unavailable, "timed out"},
+		{mount, abi.ENOENT, ttrpc.InvalidArgument, "does not exist"},
+		{mount, abi.EIO, ttrpc.Internal, "input/output error"},
+		{inner, abi.ENOENT, ttrpc.Internal, "read: does not exist"},
+		{inner, 0, ttrpc.Internal, "wait for the gate"},
+		{command, abi.ENOENT, ttrpc.InvalidArgument, `exec: "foo": executable file not found in $PATH`},
+		{path, abi.ENOENT, ttrpc.InvalidArgument, `exec: "/bin/foo": no such file or directory`},
+		{path, abi.EACCES, ttrpc.InvalidArgument, `exec: "/bin/foo": permission denied`},
+		{path, abi.ENOMEM, ttrpc.ResourceExhausted, `exec: "/bin/foo": cannot allocate memory`},
 	}
 	for _, c := range cases {
 		step := plan.NewStepError("web1", "create", &plan.Plan{Steps: []plan.Step{c.step}}, 0, c.errno, "")
-		got := status.Convert(toGRPC(fmt.Errorf("shim: %w", step)))
-		if got.Code() != c.code || !strings.Contains(got.Message(), c.words) {
+		got := coded(fmt.Errorf("shim: %w", step))
+		if ttrpc.CodeOf(got) != c.code || !strings.Contains(textOf(got), c.words) {
 			t.Errorf("%v, want %v with %q", got, c.code, c.words)
 		}
 	}
 }
 
-// serveOn serves on a socket of the test's, and returns a client and what ends both.
-func serveOn(t *testing.T, register func(*ttrpc.Server)) *ttrpc.Client {
+// textOf is the text that a client gets.
+func textOf(err error) string {
+	var e *ttrpc.Error
+	if errors.As(err, &e) {
+		return e.Text
+	}
+	return "no answer: " + err.Error()
+}
+
+// serveOn serves on a socket of the test's, and returns its path. It ends with the test, which must not leave connections behind.
+func serveOn(t *testing.T, services map[string]ttrpc.Service) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
-	l, err := net.Listen("unix", path)
+	l, err := ttrpc.Listen(path)
 	must(t, err)
-	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(ttrpc.UnixSocketRequireSameUser()))
-	must(t, err)
-	register(server)
+	server := ttrpc.NewServer(services, t.Logf)
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(context.Background(), l) }()
-	conn, err := net.Dial("unix", path)
-	must(t, err)
-	client := ttrpc.NewClient(conn)
+	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {
-		must(t, client.Close())
-		_ = server.Close() // the listener is closed twice, which it says
-		if err := <-served; !errors.Is(err, ttrpc.ErrServerClosed) {
+		must(t, server.Close())
+		server.HangUp(context.Background())
+		if err := <-served; !errors.Is(err, ttrpc.ErrClosed) {
 			t.Errorf("the server ended: %v", err)
 		}
 	})
-	return client
+	return path
 }
 
-// TestErrorsOnTheWire has each code and text at the client, also those that protobuf refuses; the connection lives through all.
+// dial connects until the end of the test.
+func dial(t *testing.T, path string) *ttrpc.Client {
+	t.Helper()
+	c, err := ttrpc.Dial(path)
+	must(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// TestErrorsOnTheWire has each code and text at the client, also those that cannot be encoded; the connection lives through all.
 func TestErrorsOnTheWire(t *testing.T) {
 	var next error
-	client := serveOn(t, func(s *ttrpc.Server) {
-		s.RegisterService("test", &ttrpc.ServiceDesc{Methods: map[string]ttrpc.Method{
-			"Fail": method(func(context.Context, *taskapi.StateRequest) (*taskapi.StateResponse, error) { return nil, next })}})
-	})
-	call := func() *status.Status {
-		return status.Convert(client.Call(context.Background(), "test", "Fail", &taskapi.StateRequest{}, &taskapi.StateResponse{}))
+	fail := func(string) ttrpc.Method {
+		return method(func(context.Context, *wire.StateRequest) (*wire.StateResponse, error) { return nil, next })
+	}
+	client := dial(t, serveOn(t, map[string]ttrpc.Service{"test": fail}))
+	call := func() error {
+		return client.Call(context.Background(), "test", "Fail", &wire.StateRequest{}, &wire.StateResponse{})
 	}
 	for _, c := range classCodes {
 		next = fmt.Errorf("kill web1: %w", c.class)
-		if got := call(); got.Code() != c.code || got.Message() != next.Error() {
+		if got := call(); ttrpc.CodeOf(got) != c.code || textOf(got) != next.Error() {
 			t.Errorf("%v arrives as %v", next, got)
 		}
 	}
 	next = fmt.Errorf("hook says \"\xff\xfe ü\n\": %w", errdefs.ErrAborted)
-	if got, want := call(), "hook says \"\uFFFD ü\n\": aborted"; got.Code() != codes.Aborted || got.Message() != want {
+	if got, want := call(), "hook says \"\uFFFD ü\n\": aborted"; ttrpc.CodeOf(got) != ttrpc.Aborted || textOf(got) != want {
 		t.Errorf("text that is no UTF-8 arrives as %v, want %q", got, want)
 	}
 }

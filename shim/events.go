@@ -5,11 +5,8 @@ import (
 	"sync"
 	"time"
 
-	eventsapi "github.com/containerd/containerd/api/events"
-	"github.com/containerd/containerd/api/types"
-	"google.golang.org/protobuf/proto"
-
 	"example.io/shim/process"
+	"example.io/shim/shim/wire"
 )
 
 // maxEvents bounds the queue while containerd is away. At the bound no event is dropped: no exec is added any more, so only the exits of what
@@ -24,7 +21,7 @@ const (
 
 // forwarder delivers one event; an error means that it was not taken.
 type forwarder interface {
-	forward(ctx context.Context, e *types.Envelope) error
+	forward(ctx context.Context, e *wire.Envelope) error
 	close()
 }
 
@@ -35,7 +32,7 @@ type queue struct {
 	log       func(format string, args ...any)
 
 	mu    sync.Mutex
-	list  []*types.Envelope
+	list  []*wire.Envelope
 	busy  bool          // the deliverer runs
 	empty chan struct{} // closed when the list is empty and nothing is under way; nil when it is so
 	stop  context.Context
@@ -51,14 +48,14 @@ func newQueue(namespace string, to forwarder, log func(string, ...any)) *queue {
 // Publish takes an event and returns at once. Between events no goroutine is there.
 func (q *queue) Publish(e process.Event) {
 	topic, m := encodeEvent(e)
-	a, err := message(m)
+	a, err := wire.Pack(m)
 	if err != nil {
 		q.log("event %s: %v", topic, err)
 		return
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.list = append(q.list, &types.Envelope{Timestamp: timestamp(time.Now()), Namespace: q.namespace, Topic: topic, Event: a})
+	q.list = append(q.list, &wire.Envelope{Timestamp: timestamp(time.Now()), Namespace: q.namespace, Topic: topic, Event: a})
 	if !q.busy {
 		q.busy, q.empty = true, make(chan struct{})
 		go q.deliver()
@@ -95,13 +92,13 @@ func (q *queue) deliver() {
 }
 
 // try delivers e, however long it takes; false when the queue was closed meanwhile.
-func (q *queue) try(e *types.Envelope) bool {
+func (q *queue) try(e *wire.Envelope) bool {
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
 		err := q.to.forward(q.stop, e)
 		if err == nil {
 			return true
 		}
-		q.log("event %s: %v; it is tried again", e.GetTopic(), err)
+		q.log("event %s: %v; it is tried again", e.Topic, err)
 		select {
 		case <-q.stop.Done():
 			return false
@@ -127,33 +124,33 @@ func (q *queue) drain(ctx context.Context) {
 }
 
 // encodeEvent makes containerd's message of an event.
-func encodeEvent(e process.Event) (topic string, m proto.Message) {
+func encodeEvent(e process.Event) (topic string, m wire.Named) {
 	switch e := e.(type) {
 	case process.TaskCreate:
-		c := &eventsapi.TaskCreate{ContainerID: e.ID, Bundle: e.Bundle, Pid: uint32(e.Pid), IO: &eventsapi.TaskIO{
+		c := &wire.TaskCreate{ContainerID: e.ID, Bundle: e.Bundle, Pid: uint32(e.Pid), IO: &wire.TaskIO{
 			Stdin: e.Stdio.Stdin, Stdout: e.Stdio.Stdout, Stderr: e.Stdio.Stderr, Terminal: e.Stdio.Terminal}}
 		for _, r := range e.Rootfs {
-			c.Rootfs = append(c.Rootfs, &types.Mount{Type: r.Type, Source: r.Source, Target: r.Target, Options: r.Options})
+			c.Rootfs = append(c.Rootfs, &wire.Mount{Type: r.Type, Source: r.Source, Target: r.Target, Options: r.Options})
 		}
 		return "/tasks/create", c
 	case process.TaskStart:
-		return "/tasks/start", &eventsapi.TaskStart{ContainerID: e.ID, Pid: uint32(e.Pid)}
+		return "/tasks/start", &wire.TaskStart{ContainerID: e.ID, Pid: uint32(e.Pid)}
 	case process.TaskExit:
-		return "/tasks/exit", &eventsapi.TaskExit{ContainerID: e.ContainerID, ID: e.ID, Pid: uint32(e.Pid), ExitStatus: e.Exit.Status, ExitedAt: timestamp(e.Exit.At)}
+		return "/tasks/exit", &wire.TaskExit{ContainerID: e.ContainerID, ID: e.ID, Pid: uint32(e.Pid), ExitStatus: e.Exit.Status, ExitedAt: timestamp(e.Exit.At)}
 	case process.TaskDelete:
-		return "/tasks/delete", &eventsapi.TaskDelete{ContainerID: e.ContainerID, Pid: uint32(e.Pid), ExitStatus: e.Exit.Status, ExitedAt: timestamp(e.Exit.At)}
+		return "/tasks/delete", &wire.TaskDelete{ContainerID: e.ContainerID, Pid: uint32(e.Pid), ExitStatus: e.Exit.Status, ExitedAt: timestamp(e.Exit.At)}
 	case process.TaskOOM:
-		return "/tasks/oom", &eventsapi.TaskOOM{ContainerID: e.ContainerID}
+		return "/tasks/oom", &wire.TaskOOM{ContainerID: e.ContainerID}
 	case process.TaskExecAdded:
-		return "/tasks/exec-added", &eventsapi.TaskExecAdded{ContainerID: e.ContainerID, ExecID: e.ExecID}
+		return "/tasks/exec-added", &wire.TaskExecAdded{ContainerID: e.ContainerID, ExecID: e.ExecID}
 	case process.TaskExecStarted:
-		return "/tasks/exec-started", &eventsapi.TaskExecStarted{ContainerID: e.ContainerID, ExecID: e.ExecID, Pid: uint32(e.Pid)}
+		return "/tasks/exec-started", &wire.TaskExecStarted{ContainerID: e.ContainerID, ExecID: e.ExecID, Pid: uint32(e.Pid)}
 	case process.TaskCheckpointed:
-		return "/tasks/checkpointed", &eventsapi.TaskCheckpointed{ContainerID: e.ContainerID, Checkpoint: e.Path}
+		return "/tasks/checkpointed", &wire.TaskCheckpointed{ContainerID: e.ContainerID, Checkpoint: e.Path}
 	case process.TaskPaused:
-		return "/tasks/paused", &eventsapi.TaskPaused{ContainerID: e.ContainerID}
+		return "/tasks/paused", &wire.TaskPaused{ContainerID: e.ContainerID}
 	case process.TaskResumed:
-		return "/tasks/resumed", &eventsapi.TaskResumed{ContainerID: e.ContainerID}
+		return "/tasks/resumed", &wire.TaskResumed{ContainerID: e.ContainerID}
 	}
 	panic("shim: an event without a message")
 }

@@ -4,23 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	eventsapi "github.com/containerd/containerd/api/events"
-	eventsttrpc "github.com/containerd/containerd/api/services/ttrpc/events/v1"
-	"github.com/containerd/containerd/api/types"
-	"github.com/containerd/ttrpc"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
-	"google.golang.org/protobuf/types/known/emptypb"
-
 	"example.io/shim/process"
+	"example.io/shim/shim/ttrpc"
+	"example.io/shim/shim/wire"
 )
 
 // containerd is its events service on a socket: it can go away and come back, as a restart does, and keeps what it got over all of its lives.
@@ -28,14 +23,13 @@ type containerd struct {
 	t      *testing.T
 	path   string
 	server *ttrpc.Server
-	conns  *connections
 	served chan error
 
 	mu   sync.Mutex
-	got  []*types.Envelope
+	got  []*wire.Envelope
 	more chan struct{} // closed and made anew when got grows
 	// answer decides about an event that has arrived; nil takes it.
-	answer func(n int, e *types.Envelope) error
+	answer func(n int, e *wire.Envelope) error
 }
 
 func newContainerd(t *testing.T) *containerd {
@@ -47,13 +41,16 @@ func newContainerd(t *testing.T) *containerd {
 // up starts a life.
 func (c *containerd) up() {
 	c.t.Helper()
-	l, err := net.Listen("unix", c.path)
+	l, err := ttrpc.Listen(c.path)
 	must(c.t, err)
-	c.server, err = ttrpc.NewServer()
-	must(c.t, err)
-	eventsttrpc.RegisterTTRPCEventsService(c.server, c)
-	c.conns, c.served = &connections{Listener: l}, make(chan error, 1)
-	go func() { c.served <- c.server.Serve(context.Background(), c.conns) }()
+	forward := func(name string) ttrpc.Method {
+		if name != "Forward" {
+			return nil
+		}
+		return ttrpc.Unary(c.forward)
+	}
+	c.server, c.served = ttrpc.NewServer(map[string]ttrpc.Service{eventsService: forward}, c.t.Logf), make(chan error, 1)
+	go func() { c.served <- c.server.Serve(l) }()
 }
 
 // down ends it: connections are cut, the socket is gone. What comes after it is not in this life.
@@ -61,58 +58,32 @@ func (c *containerd) down() {
 	if c.server == nil {
 		return
 	}
-	_ = c.server.Close() // the listener is closed twice, which it says
-	if err := <-c.served; !errors.Is(err, ttrpc.ErrServerClosed) {
+	must(c.t, c.server.Close())
+	if err := <-c.served; !errors.Is(err, ttrpc.ErrClosed) {
 		c.t.Errorf("the events service ended: %v", err)
 	}
-	c.conns.cut()
+	c.server.HangUp(context.Background())
+	must(c.t, os.Remove(c.path))
 	c.server = nil
 }
 
-// connections knows those it has accepted: ttrpc's Server.Close only asks them to end, and one may still take a request after it. Those of a process
-// that has ended do not.
-type connections struct {
-	net.Listener
-	mu   sync.Mutex
-	list []*net.UnixConn
-}
-
-func (l *connections) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err == nil {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.list = append(l.list, c.(*net.UnixConn))
-	}
-	return c, err
-}
-
-// cut shuts all down, so that nothing more goes through them, either way. The server closes them when it notices, and may have done so.
-func (l *connections) cut() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, c := range l.list {
-		_, _ = c.CloseRead(), c.CloseWrite()
-	}
-}
-
-// Forward is the service.
-func (c *containerd) Forward(_ context.Context, r *eventsttrpc.ForwardRequest) (*emptypb.Empty, error) {
+// forward is the service.
+func (c *containerd) forward(_ context.Context, r *wire.ForwardRequest) (*wire.Empty, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.answer != nil {
-		if err := c.answer(len(c.got), r.GetEnvelope()); err != nil {
+		if err := c.answer(len(c.got), r.Envelope); err != nil {
 			return nil, err
 		}
 	}
-	c.got = append(c.got, r.GetEnvelope())
+	c.got = append(c.got, r.Envelope)
 	close(c.more)
 	c.more = make(chan struct{})
-	return &emptypb.Empty{}, nil
+	return &wire.Empty{}, nil
 }
 
 // wait waits until n events have arrived.
-func (c *containerd) wait(n int) []*types.Envelope {
+func (c *containerd) wait(n int) []*wire.Envelope {
 	c.t.Helper()
 	for {
 		c.mu.Lock()
@@ -126,7 +97,7 @@ func (c *containerd) wait(n int) []*types.Envelope {
 }
 
 // setAnswer changes what the service does from now on.
-func (c *containerd) setAnswer(f func(int, *types.Envelope) error) {
+func (c *containerd) setAnswer(f func(int, *wire.Envelope) error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.answer = f
@@ -147,12 +118,12 @@ func queueTo(t *testing.T, c *containerd) *queue {
 func oom(n int) process.Event { return process.TaskOOM{ContainerID: fmt.Sprint(n)} }
 
 // numbers are those of a list of such events.
-func numbers(t *testing.T, list []*types.Envelope) (out []string) {
+func numbers(t *testing.T, list []*wire.Envelope) (out []string) {
 	t.Helper()
 	for _, e := range list {
-		m := &eventsapi.TaskOOM{}
-		must(t, proto.Unmarshal(e.GetEvent().GetValue(), m))
-		out = append(out, m.GetContainerID())
+		m := &wire.TaskOOM{}
+		must(t, wire.Unmarshal(e.Event.Value, m))
+		out = append(out, m.ContainerID)
 	}
 	return out
 }
@@ -212,7 +183,7 @@ func TestContainerdDiesInForward(t *testing.T) {
 	c.up()
 	arrived, gone := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	c.setAnswer(func(n int, _ *types.Envelope) error {
+	c.setAnswer(func(n int, _ *wire.Envelope) error {
 		if n == 2 {
 			once.Do(func() { close(arrived); <-gone })
 		}
@@ -236,8 +207,8 @@ func TestContainerdDiesInForward(t *testing.T) {
 func TestContainerdRefuses(t *testing.T) {
 	c := newContainerd(t)
 	refused := map[string]int{}
-	c.setAnswer(func(n int, e *types.Envelope) error {
-		if k := e.GetTopic() + fmt.Sprint(n); refused[k] < 2 {
+	c.setAnswer(func(n int, e *wire.Envelope) error {
+		if k := e.Topic + fmt.Sprint(n); refused[k] < 2 {
 			refused[k]++
 			return errors.New("not now")
 		}
@@ -297,12 +268,12 @@ func TestManyPublish(t *testing.T) {
 	group.Wait()
 	next := map[string]int{}
 	for _, e := range c.wait(who * each) {
-		m := &eventsapi.TaskExecAdded{}
-		must(t, proto.Unmarshal(e.GetEvent().GetValue(), m))
-		if m.GetExecID() != fmt.Sprint(next[m.GetContainerID()]) {
-			t.Fatalf("event %s of %s arrived, want %d", m.GetExecID(), m.GetContainerID(), next[m.GetContainerID()])
+		m := &wire.TaskExecAdded{}
+		must(t, wire.Unmarshal(e.Event.Value, m))
+		if m.ExecID != fmt.Sprint(next[m.ContainerID]) {
+			t.Fatalf("event %s of %s arrived, want %d", m.ExecID, m.ContainerID, next[m.ContainerID])
 		}
-		next[m.GetContainerID()]++
+		next[m.ContainerID]++
 	}
 	idle(q)
 	q.mu.Lock()
@@ -351,22 +322,22 @@ func TestEnvelopes(t *testing.T) {
 	cases := []struct {
 		e     process.Event
 		topic string
-		want  proto.Message
+		want  wire.Named
 	}{
 		{process.TaskCreate{ID: "c", Bundle: "/b", Pid: 1, Stdio: process.StdioConfig{Stdin: "/0", Stdout: "/1", Stderr: "/2", Terminal: true},
 			Rootfs: []process.Mount{{Type: "bind", Source: "/s", Target: "/t", Options: []string{"ro"}}, {Type: "overlay"}}}, "/tasks/create",
-			&eventsapi.TaskCreate{ContainerID: "c", Bundle: "/b", Pid: 1, IO: &eventsapi.TaskIO{Stdin: "/0", Stdout: "/1", Stderr: "/2", Terminal: true},
-				Rootfs: []*types.Mount{{Type: "bind", Source: "/s", Target: "/t", Options: []string{"ro"}}, {Type: "overlay"}}}},
-		{process.TaskStart{ID: "c", Pid: 2}, "/tasks/start", &eventsapi.TaskStart{ContainerID: "c", Pid: 2}},
+			&wire.TaskCreate{ContainerID: "c", Bundle: "/b", Pid: 1, IO: &wire.TaskIO{Stdin: "/0", Stdout: "/1", Stderr: "/2", Terminal: true},
+				Rootfs: []*wire.Mount{{Type: "bind", Source: "/s", Target: "/t", Options: []string{"ro"}}, {Type: "overlay"}}}},
+		{process.TaskStart{ID: "c", Pid: 2}, "/tasks/start", &wire.TaskStart{ContainerID: "c", Pid: 2}},
 		{process.TaskExit{ID: "e", ContainerID: "c", Pid: 3, Exit: exit}, "/tasks/exit",
-			&eventsapi.TaskExit{ID: "e", ContainerID: "c", Pid: 3, ExitStatus: 137, ExitedAt: timestamp(at)}},
-		{process.TaskDelete{ContainerID: "c", Pid: 4, Exit: exit}, "/tasks/delete", &eventsapi.TaskDelete{ContainerID: "c", Pid: 4, ExitStatus: 137, ExitedAt: timestamp(at)}},
-		{process.TaskDelete{ContainerID: "c", Pid: 4}, "/tasks/delete", &eventsapi.TaskDelete{ContainerID: "c", Pid: 4}},
-		{process.TaskOOM{ContainerID: "c"}, "/tasks/oom", &eventsapi.TaskOOM{ContainerID: "c"}},
-		{process.TaskExecAdded{ContainerID: "c", ExecID: "e"}, "/tasks/exec-added", &eventsapi.TaskExecAdded{ContainerID: "c", ExecID: "e"}},
-		{process.TaskExecStarted{ContainerID: "c", ExecID: "e", Pid: 5}, "/tasks/exec-started", &eventsapi.TaskExecStarted{ContainerID: "c", ExecID: "e", Pid: 5}},
-		{process.TaskPaused{ContainerID: "c"}, "/tasks/paused", &eventsapi.TaskPaused{ContainerID: "c"}},
-		{process.TaskResumed{ContainerID: "c"}, "/tasks/resumed", &eventsapi.TaskResumed{ContainerID: "c"}},
+			&wire.TaskExit{ID: "e", ContainerID: "c", Pid: 3, ExitStatus: 137, ExitedAt: timestamp(at)}},
+		{process.TaskDelete{ContainerID: "c", Pid: 4, Exit: exit}, "/tasks/delete", &wire.TaskDelete{ContainerID: "c", Pid: 4, ExitStatus: 137, ExitedAt: timestamp(at)}},
+		{process.TaskDelete{ContainerID: "c", Pid: 4}, "/tasks/delete", &wire.TaskDelete{ContainerID: "c", Pid: 4}},
+		{process.TaskOOM{ContainerID: "c"}, "/tasks/oom", &wire.TaskOOM{ContainerID: "c"}},
+		{process.TaskExecAdded{ContainerID: "c", ExecID: "e"}, "/tasks/exec-added", &wire.TaskExecAdded{ContainerID: "c", ExecID: "e"}},
+		{process.TaskExecStarted{ContainerID: "c", ExecID: "e", Pid: 5}, "/tasks/exec-started", &wire.TaskExecStarted{ContainerID: "c", ExecID: "e", Pid: 5}},
+		{process.TaskPaused{ContainerID: "c"}, "/tasks/paused", &wire.TaskPaused{ContainerID: "c"}},
+		{process.TaskResumed{ContainerID: "c"}, "/tasks/resumed", &wire.TaskResumed{ContainerID: "c"}},
 	}
 	c := newContainerd(t)
 	c.up()
@@ -376,12 +347,12 @@ func TestEnvelopes(t *testing.T) {
 		q.Publish(k.e)
 	}
 	for i, got := range c.wait(len(cases)) {
-		want := &types.Envelope{Timestamp: got.GetTimestamp(), Namespace: "default", Topic: cases[i].topic,
-			Event: &anypb.Any{TypeUrl: string(cases[i].want.ProtoReflect().Descriptor().FullName()), Value: marshal(t, cases[i].want)}}
-		if !proto.Equal(got, want) {
+		want := &wire.Envelope{Timestamp: got.Timestamp, Namespace: "default", Topic: cases[i].topic,
+			Event: &wire.Any{TypeUrl: cases[i].want.Name(), Value: marshal(t, cases[i].want)}}
+		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%T became %v\nwant %v", cases[i].e, got, want)
 		}
-		if ts := got.GetTimestamp().AsTime(); ts.Before(before) || ts.After(time.Now()) {
+		if ts := asTime(got.Timestamp); ts.Before(before) || ts.After(time.Now()) {
 			t.Errorf("%T is of %v", cases[i].e, ts)
 		}
 	}

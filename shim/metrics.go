@@ -3,58 +3,56 @@ package shim
 import (
 	"fmt"
 
-	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
-	"google.golang.org/protobuf/types/known/anypb"
-
 	"example.io/shim/linux/cgroup/stats"
+	"example.io/shim/shim/wire"
 )
 
 // metrics makes containerd's message of a *stats.Metrics.
-func metrics(m any) (*anypb.Any, error) {
+func metrics(m any) (*wire.Any, error) {
 	s, ok := m.(*stats.Metrics)
 	switch {
 	case ok && s.V1 != nil:
-		return message(metricsV1(s.V1))
+		return wire.Pack(metricsV1(s.V1))
 	case ok && s.V2 != nil:
-		return message(metricsV2(s.V2))
+		return wire.Pack(metricsV2(s.V2))
 	}
 	return nil, fmt.Errorf("accounting of type %T cannot be told", m)
 }
 
-func metricsV1(s *stats.V1) *v1.Metrics {
-	m := &v1.Metrics{}
+func metricsV1(s *stats.V1) *wire.MetricsV1 {
+	m := &wire.MetricsV1{}
 	for _, h := range s.Hugetlb {
-		m.Hugetlb = append(m.Hugetlb, &v1.HugetlbStat{Usage: h.Usage, Max: h.Max, Failcnt: h.Failcnt, Pagesize: h.Pagesize})
+		m.Hugetlb = append(m.Hugetlb, &wire.HugetlbStatV1{Usage: h.Usage, Max: h.Max, Failcnt: h.Failcnt, Pagesize: h.Pagesize})
 	}
 	if p := s.Pids; p != nil {
-		m.Pids = &v1.PidsStat{Current: p.Current, Limit: p.Limit}
+		m.Pids = &wire.PidsStatV1{Current: p.Current, Limit: p.Limit}
 	}
 	if c := s.CPU; c != nil {
-		m.CPU = &v1.CPUStat{
-			Usage:      &v1.CPUUsage{Total: c.Total, Kernel: c.Kernel, User: c.User, PerCPU: c.PerCPU},
-			Throttling: &v1.Throttle{Periods: c.Periods, ThrottledPeriods: c.ThrottledPeriods, ThrottledTime: c.ThrottledTime},
+		m.CPU = &wire.CPUStatV1{
+			Usage:      &wire.CPUUsageV1{Total: c.Total, Kernel: c.Kernel, User: c.User, PerCPU: c.PerCPU},
+			Throttling: &wire.ThrottleV1{Periods: c.Periods, ThrottledPeriods: c.ThrottledPeriods, ThrottledTime: c.ThrottledTime},
 		}
 	}
 	if s.Memory != nil {
 		m.Memory = memoryV1(s.Memory)
-		m.MemoryOomControl = &v1.MemoryOomControl{OomKillDisable: s.Memory.OOMKillDisable, UnderOom: s.Memory.UnderOOM, OomKill: s.Memory.OOMKill}
+		m.MemoryOomControl = &wire.MemoryOomControlV1{OomKillDisable: s.Memory.OOMKillDisable, UnderOom: s.Memory.UnderOOM, OomKill: s.Memory.OOMKill}
 	}
 	if b := s.Blkio; b != nil {
-		m.Blkio = &v1.BlkIOStat{
+		m.Blkio = &wire.BlkIOStatV1{
 			IoServiceBytesRecursive: blkioV1(b.ServiceBytes), IoServicedRecursive: blkioV1(b.Serviced), IoQueuedRecursive: blkioV1(b.Queued),
 			IoServiceTimeRecursive: blkioV1(b.ServiceTime), IoWaitTimeRecursive: blkioV1(b.WaitTime), IoMergedRecursive: blkioV1(b.Merged),
 			IoTimeRecursive: blkioV1(b.Time), SectorsRecursive: blkioV1(b.Sectors),
 		}
 	}
 	if r := s.Rdma; r != nil {
-		m.Rdma = &v1.RdmaStat{Current: rdmaV1(r.Current), Limit: rdmaV1(r.Limit)}
+		m.Rdma = &wire.RdmaStatV1{Current: rdmaV1(r.Current), Limit: rdmaV1(r.Limit)}
 	}
 	return m
 }
 
-func memoryV1(m *stats.Memory) *v1.MemoryStat {
+func memoryV1(m *stats.Memory) *wire.MemoryStatV1 {
 	s := m.Stat
-	return &v1.MemoryStat{
+	return &wire.MemoryStatV1{
 		Cache: s["cache"], RSS: s["rss"], RSSHuge: s["rss_huge"], MappedFile: s["mapped_file"], Dirty: s["dirty"], Writeback: s["writeback"],
 		PgPgIn: s["pgpgin"], PgPgOut: s["pgpgout"], PgFault: s["pgfault"], PgMajFault: s["pgmajfault"],
 		InactiveAnon: s["inactive_anon"], ActiveAnon: s["active_anon"], InactiveFile: s["inactive_file"], ActiveFile: s["active_file"],
@@ -68,25 +66,25 @@ func memoryV1(m *stats.Memory) *v1.MemoryStat {
 	}
 }
 
-func entryV1(e *stats.Entry) *v1.MemoryEntry {
+func entryV1(e *stats.Entry) *wire.MemoryEntryV1 {
 	if e == nil {
 		return nil
 	}
-	return &v1.MemoryEntry{Limit: e.Limit, Usage: e.Usage, Max: e.Max, Failcnt: e.Failcnt}
+	return &wire.MemoryEntryV1{Limit: e.Limit, Usage: e.Usage, Max: e.Max, Failcnt: e.Failcnt}
 }
 
-func blkioV1(list []stats.BlkioEntry) []*v1.BlkIOEntry {
-	var out []*v1.BlkIOEntry
+func blkioV1(list []stats.BlkioEntry) []*wire.BlkIOEntryV1 {
+	var out []*wire.BlkIOEntryV1
 	for _, e := range list {
-		out = append(out, &v1.BlkIOEntry{Op: e.Op, Device: e.Device, Major: e.Major, Minor: e.Minor, Value: e.Value})
+		out = append(out, &wire.BlkIOEntryV1{Op: e.Op, Device: e.Device, Major: e.Major, Minor: e.Minor, Value: e.Value})
 	}
 	return out
 }
 
-func rdmaV1(list []stats.RdmaEntry) []*v1.RdmaEntry {
-	var out []*v1.RdmaEntry
+func rdmaV1(list []stats.RdmaEntry) []*wire.RdmaEntryV1 {
+	var out []*wire.RdmaEntryV1
 	for _, e := range list {
-		out = append(out, &v1.RdmaEntry{Device: e.Device, HcaHandles: e.HcaHandles, HcaObjects: e.HcaObjects})
+		out = append(out, &wire.RdmaEntryV1{Device: e.Device, HcaHandles: e.HcaHandles, HcaObjects: e.HcaObjects})
 	}
 	return out
 }

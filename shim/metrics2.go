@@ -1,18 +1,17 @@
 package shim
 
 import (
-	v2 "github.com/containerd/cgroups/v3/cgroup2/stats"
-
 	"example.io/shim/linux/cgroup/stats"
+	"example.io/shim/shim/wire"
 )
 
-func metricsV2(s *stats.V2) *v2.Metrics {
-	m := &v2.Metrics{}
+func metricsV2(s *stats.V2) *wire.MetricsV2 {
+	m := &wire.MetricsV2{}
 	if p := s.Pids; p != nil {
-		m.Pids = &v2.PidsStat{Current: p.Current, Limit: p.Limit}
+		m.Pids = &wire.PidsStatV2{Current: p.Current, Limit: p.Limit}
 	}
 	if c := s.CPU; c != nil {
-		m.CPU = &v2.CPUStat{
+		m.CPU = &wire.CPUStatV2{
 			UsageUsec: c.Stat["usage_usec"], UserUsec: c.Stat["user_usec"], SystemUsec: c.Stat["system_usec"],
 			NrPeriods: c.Stat["nr_periods"], NrThrottled: c.Stat["nr_throttled"], ThrottledUsec: c.Stat["throttled_usec"],
 			NrBursts: c.Stat["nr_bursts"], BurstUsec: c.Stat["burst_usec"], PSI: pressureV2(c.Pressure),
@@ -23,23 +22,23 @@ func metricsV2(s *stats.V2) *v2.Metrics {
 		m.MemoryEvents = eventsV2(s.Memory.Events)
 	}
 	if o := s.IO; o != nil {
-		m.Io = &v2.IOStat{PSI: pressureV2(o.Pressure)}
+		m.Io = &wire.IOStatV2{PSI: pressureV2(o.Pressure)}
 		for _, d := range o.Devices {
-			m.Io.Usage = append(m.Io.Usage, &v2.IOEntry{Major: d.Major, Minor: d.Minor, Rbytes: d.Rbytes, Wbytes: d.Wbytes, Rios: d.Rios, Wios: d.Wios})
+			m.Io.Usage = append(m.Io.Usage, &wire.IOEntryV2{Major: d.Major, Minor: d.Minor, Rbytes: d.Rbytes, Wbytes: d.Wbytes, Rios: d.Rios, Wios: d.Wios})
 		}
 	}
 	for _, h := range s.Hugetlb {
-		m.Hugetlb = append(m.Hugetlb, &v2.HugeTlbStat{Pagesize: h.Pagesize, Current: h.Current, Max: h.Max, Failcnt: h.Failures})
+		m.Hugetlb = append(m.Hugetlb, &wire.HugeTlbStatV2{Pagesize: h.Pagesize, Current: h.Current, Max: h.Max, Failcnt: h.Failures})
 	}
 	if r := s.Rdma; r != nil {
-		m.Rdma = &v2.RdmaStat{Current: rdmaV2(r.Current), Limit: rdmaV2(r.Limit)}
+		m.Rdma = &wire.RdmaStatV2{Current: rdmaV2(r.Current), Limit: rdmaV2(r.Limit)}
 	}
 	return m
 }
 
-func memoryV2(m *stats.MemoryV2) *v2.MemoryStat {
+func memoryV2(m *stats.MemoryV2) *wire.MemoryStatV2 {
 	s := m.Stat
-	return &v2.MemoryStat{
+	return &wire.MemoryStatV2{
 		Anon: s["anon"], File: s["file"], KernelStack: s["kernel_stack"], Slab: s["slab"], Sock: s["sock"], Shmem: s["shmem"],
 		FileMapped: s["file_mapped"], FileDirty: s["file_dirty"], FileWriteback: s["file_writeback"], AnonThp: s["anon_thp"],
 		InactiveAnon: s["inactive_anon"], ActiveAnon: s["active_anon"], InactiveFile: s["inactive_file"], ActiveFile: s["active_file"],
@@ -64,30 +63,30 @@ func number(p *uint64) uint64 {
 	return *p
 }
 
-func eventsV2(e map[string]uint64) *v2.MemoryEvents {
+func eventsV2(e map[string]uint64) *wire.MemoryEventsV2 {
 	if e == nil {
 		return nil
 	}
-	return &v2.MemoryEvents{Low: e["low"], High: e["high"], Max: e["max"], Oom: e["oom"], OomKill: e["oom_kill"], OomGroupKill: e["oom_group_kill"]}
+	return &wire.MemoryEventsV2{Low: e["low"], High: e["high"], Max: e["max"], Oom: e["oom"], OomKill: e["oom_kill"], OomGroupKill: e["oom_group_kill"]}
 }
 
-func pressureV2(p *stats.Pressure) *v2.PSIStats {
+func pressureV2(p *stats.Pressure) *wire.PSIStatsV2 {
 	if p == nil {
 		return nil
 	}
-	stall := func(s *stats.Stall) *v2.PSIData {
+	stall := func(s *stats.Stall) *wire.PSIDataV2 {
 		if s == nil {
 			return nil
 		}
-		return &v2.PSIData{Avg10: s.Avg10, Avg60: s.Avg60, Avg300: s.Avg300, Total: s.Total}
+		return &wire.PSIDataV2{Avg10: s.Avg10, Avg60: s.Avg60, Avg300: s.Avg300, Total: s.Total}
 	}
-	return &v2.PSIStats{Some: stall(p.Some), Full: stall(p.Full)}
+	return &wire.PSIStatsV2{Some: stall(p.Some), Full: stall(p.Full)}
 }
 
-func rdmaV2(list []stats.RdmaEntry) []*v2.RdmaEntry {
-	var out []*v2.RdmaEntry
+func rdmaV2(list []stats.RdmaEntry) []*wire.RdmaEntryV2 {
+	var out []*wire.RdmaEntryV2
 	for _, e := range list {
-		out = append(out, &v2.RdmaEntry{Device: e.Device, HcaHandles: e.HcaHandles, HcaObjects: e.HcaObjects})
+		out = append(out, &wire.RdmaEntryV2{Device: e.Device, HcaHandles: e.HcaHandles, HcaObjects: e.HcaObjects})
 	}
 	return out
 }

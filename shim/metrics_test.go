@@ -6,12 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
-	v2 "github.com/containerd/cgroups/v3/cgroup2/stats"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
-
 	"example.io/shim/linux/cgroup/stats"
+	"example.io/shim/shim/wire"
 )
 
 // memoryLines are the lines of memory.stat that have a field.
@@ -21,7 +17,7 @@ var memoryLines = strings.Fields(`cache rss rss_huge mapped_file dirty writeback
 	total_inactive_anon total_active_anon total_inactive_file total_active_file total_unevictable`)
 
 // lineOf is the line of memory.stat of a field of containerd's message, where the names differ in more than "_".
-var lineOf = map[string]string{"hierarchical_swap_limit": "hierarchical_memsw_limit"}
+var lineOf = map[string]string{"HierarchicalSwapLimit": "hierarchical_memsw_limit"}
 
 // linesV2 are the lines of cpu.stat, memory.stat and memory.events that have a field, each once.
 var linesV2 = map[string][]string{
@@ -86,29 +82,28 @@ func values(prefix string, v reflect.Value, to map[string]string) {
 	}
 }
 
-// messageValues is values of a message.
-func messageValues(prefix string, m protoreflect.Message, to map[string]string) {
-	fields := m.Descriptor().Fields()
-	for i := range fields.Len() {
-		f := fields.Get(i)
-		name, v := string(f.Name()), m.Get(f)
+// messageValues is values of a message, by the names of its fields.
+func messageValues(prefix string, v reflect.Value, to map[string]string) {
+	v = reflect.Indirect(v)
+	for i := range v.NumField() {
+		name, f := v.Type().Field(i).Name, v.Field(i)
 		if line, ok := lineOf[name]; ok {
 			name = line
 		}
 		path := prefix + "." + name
 		switch {
-		case f.IsList() && f.Message() != nil:
-			for j := range v.List().Len() {
-				messageValues(fmt.Sprint(path, j), v.List().Get(j).Message(), to)
+		case f.Kind() == reflect.Slice:
+			for j := range f.Len() {
+				if e := f.Index(j); e.Kind() == reflect.Pointer {
+					messageValues(fmt.Sprint(path, j), e, to)
+				} else {
+					to[same(fmt.Sprint(path, j))] = fmt.Sprint(e)
+				}
 			}
-		case f.IsList():
-			for j := range v.List().Len() {
-				to[same(fmt.Sprint(path, j))] = v.List().Get(j).String()
-			}
-		case f.Message() != nil:
-			messageValues(path, v.Message(), to)
-		default:
-			to[same(path)] = v.String()
+		case f.Kind() == reflect.Pointer && !f.IsNil():
+			messageValues(path, f, to)
+		case f.Kind() != reflect.Pointer:
+			to[same(path)] = fmt.Sprint(f)
 		}
 	}
 }
@@ -126,14 +121,14 @@ func TestMetricsV1(t *testing.T) {
 	fill(reflect.ValueOf(&s).Elem(), &n)
 	a, err := metrics(&stats.Metrics{V1: &s})
 	must(t, err)
-	if a.GetTypeUrl() != "io.containerd.cgroups.v1.Metrics" {
-		t.Errorf("type URL %q", a.GetTypeUrl())
+	if a.TypeUrl != "io.containerd.cgroups.v1.Metrics" {
+		t.Errorf("type URL %q", a.TypeUrl)
 	}
-	m := &v1.Metrics{}
-	must(t, proto.Unmarshal(a.GetValue(), m))
+	m := &wire.MetricsV1{}
+	must(t, wire.Unmarshal(a.Value, m))
 	want, got := map[string]string{}, map[string]string{}
 	values("", reflect.ValueOf(s), want)
-	messageValues("", m.ProtoReflect(), got)
+	messageValues("", reflect.ValueOf(m), got)
 	for path, v := range want {
 		if got[path] != v {
 			t.Errorf("%s is %q, want %q", path, got[path], v)
@@ -156,18 +151,18 @@ func TestMetricsParts(t *testing.T) {
 	cases := []struct {
 		name string
 		s    stats.V1
-		want *v1.Metrics
+		want *wire.MetricsV1
 	}{
-		{"nothing", stats.V1{}, &v1.Metrics{}},
-		{"pids without a limit", stats.V1{Pids: &stats.Pids{Current: 3}}, &v1.Metrics{Pids: &v1.PidsStat{Current: 3}}},
+		{"nothing", stats.V1{}, &wire.MetricsV1{}},
+		{"pids without a limit", stats.V1{Pids: &stats.Pids{Current: 3}}, &wire.MetricsV1{Pids: &wire.PidsStatV1{Current: 3}}},
 		{"memory without swap and kernel", stats.V1{Memory: &stats.Memory{Usage: entry}},
-			&v1.Metrics{Memory: &v1.MemoryStat{Usage: &v1.MemoryEntry{Usage: 5}}, MemoryOomControl: &v1.MemoryOomControl{}}},
-		{"an idle block device", stats.V1{Blkio: &stats.Blkio{}}, &v1.Metrics{Blkio: &v1.BlkIOStat{}}},
-		{"RDMA without devices", stats.V1{Rdma: &stats.Rdma{}}, &v1.Metrics{Rdma: &v1.RdmaStat{}}},
-		{"CPU", stats.V1{CPU: &stats.CPU{}}, &v1.Metrics{CPU: &v1.CPUStat{Usage: &v1.CPUUsage{}, Throttling: &v1.Throttle{}}}},
+			&wire.MetricsV1{Memory: &wire.MemoryStatV1{Usage: &wire.MemoryEntryV1{Usage: 5}}, MemoryOomControl: &wire.MemoryOomControlV1{}}},
+		{"an idle block device", stats.V1{Blkio: &stats.Blkio{}}, &wire.MetricsV1{Blkio: &wire.BlkIOStatV1{}}},
+		{"RDMA without devices", stats.V1{Rdma: &stats.Rdma{}}, &wire.MetricsV1{Rdma: &wire.RdmaStatV1{}}},
+		{"CPU", stats.V1{CPU: &stats.CPU{}}, &wire.MetricsV1{CPU: &wire.CPUStatV1{Usage: &wire.CPUUsageV1{}, Throttling: &wire.ThrottleV1{}}}},
 	}
 	for _, c := range cases {
-		if got := metricsV1(&c.s); !proto.Equal(got, c.want) {
+		if got := metricsV1(&c.s); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
@@ -205,13 +200,13 @@ func TestMetricsV2(t *testing.T) {
 	}
 	a, err := metrics(&stats.Metrics{V2: &s})
 	must(t, err)
-	if a.GetTypeUrl() != "io.containerd.cgroups.v2.Metrics" {
-		t.Errorf("type URL %q", a.GetTypeUrl())
+	if a.TypeUrl != "io.containerd.cgroups.v2.Metrics" {
+		t.Errorf("type URL %q", a.TypeUrl)
 	}
-	m := &v2.Metrics{}
-	must(t, proto.Unmarshal(a.GetValue(), m))
+	m := &wire.MetricsV2{}
+	must(t, wire.Unmarshal(a.Value, m))
 	got := map[string]string{}
-	messageValues("", m.ProtoReflect(), got)
+	messageValues("", reflect.ValueOf(m), got)
 	want := map[string]string{}
 	valuesV2(&s, want)
 	for path, v := range want {
@@ -276,16 +271,16 @@ func TestMetricsPartsV2(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		s    stats.V2
-		want *v2.Metrics
+		want *wire.MetricsV2
 	}{
-		{"nothing", stats.V2{}, &v2.Metrics{}},
-		{"no pressure", stats.V2{CPU: &stats.CPUV2{}, IO: &stats.IO{}}, &v2.Metrics{CPU: &v2.CPUStat{}, Io: &v2.IOStat{}}},
-		{"pressure of some", stats.V2{CPU: &stats.CPUV2{Pressure: &stats.Pressure{Some: &stats.Stall{}}}}, &v2.Metrics{CPU: &v2.CPUStat{PSI: &v2.PSIStats{Some: &v2.PSIData{}}}}},
-		{"no swap, no events", stats.V2{Memory: &stats.MemoryV2{Current: &five}}, &v2.Metrics{Memory: &v2.MemoryStat{Usage: 5}}},
+		{"nothing", stats.V2{}, &wire.MetricsV2{}},
+		{"no pressure", stats.V2{CPU: &stats.CPUV2{}, IO: &stats.IO{}}, &wire.MetricsV2{CPU: &wire.CPUStatV2{}, Io: &wire.IOStatV2{}}},
+		{"pressure of some", stats.V2{CPU: &stats.CPUV2{Pressure: &stats.Pressure{Some: &stats.Stall{}}}}, &wire.MetricsV2{CPU: &wire.CPUStatV2{PSI: &wire.PSIStatsV2{Some: &wire.PSIDataV2{}}}}},
+		{"no swap, no events", stats.V2{Memory: &stats.MemoryV2{Current: &five}}, &wire.MetricsV2{Memory: &wire.MemoryStatV2{Usage: 5}}},
 		{"refaults", stats.V2{Memory: &stats.MemoryV2{Stat: map[string]uint64{"workingset_refault_anon": 1, "workingset_refault_file": 2, "workingset_activate_anon": 3, "workingset_activate_file": 4}}},
-			&v2.Metrics{Memory: &v2.MemoryStat{WorkingsetRefault: 3, WorkingsetActivate: 7}}},
+			&wire.MetricsV2{Memory: &wire.MemoryStatV2{WorkingsetRefault: 3, WorkingsetActivate: 7}}},
 	} {
-		if got := metricsV2(&c.s); !proto.Equal(got, c.want) {
+		if got := metricsV2(&c.s); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}

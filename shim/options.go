@@ -4,104 +4,71 @@ import (
 	"fmt"
 	"path"
 
-	runcopts "github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/errdefs"
-	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"example.io/shim/process"
+	"example.io/shim/shim/wire"
 )
 
-const optionsType = "containerd.runc.v1.Options"
+// isOptions says that a type URL names the runc options. Some clients put a host or path before the name.
+func isOptions(url string) bool { return path.Base(url) == wire.OptionsName }
 
-// oldOptionsType is what clients of containerd 1.x send to a runtime whose name they do not know (ctr --uidmap).
-const oldOptionsType = "containerd.linux.runc.CreateOptions"
-
-// Field numbers of containerd.linux.runc.CreateOptions. Those from oldRestoreFirst to oldRestoreLast are for restoring a checkpoint.
-const (
-	oldNoPivotRoot   = 1
-	oldRestoreFirst  = 2
-	oldRestoreLast   = 7
-	oldNoNewKeyring  = 8
-	oldShimCgroup    = 9
-	oldIOUID         = 10
-	oldIOGID         = 11
-	oldCriuWorkPath  = 12
-	oldCriuImagePath = 13
-)
-
-// parseOldOptions decodes a CreateOptions by its field numbers: the message is no longer in containerd's API.
-func parseOldOptions(b []byte) (process.Options, error) {
+// parseOptions reads the runtime options of a task. What means nothing here is refused rather than ignored.
+func parseOptions(a *wire.Any) (process.Options, error) {
+	if a == nil || a.TypeUrl == "" && len(a.Value) == 0 {
+		return process.Options{}, nil
+	}
 	var o process.Options
-	flags := map[protowire.Number]*bool{oldNoPivotRoot: &o.NoPivotRoot, oldNoNewKeyring: &o.NoNewKeyring}
-	ids := map[protowire.Number]*uint32{oldIOUID: &o.IOUID, oldIOGID: &o.IOGID}
-	texts := map[protowire.Number]*string{oldShimCgroup: &o.ShimCgroup, oldCriuWorkPath: &o.CriuWorkPath, oldCriuImagePath: &o.CriuImagePath}
-	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return o, protowire.ParseError(n)
-		}
-		b = b[n:]
-		var number uint64
-		var text []byte
-		switch {
-		case typ == protowire.VarintType && flags[num] != nil:
-			number, n = protowire.ConsumeVarint(b)
-			*flags[num] = number != 0
-		case typ == protowire.VarintType && ids[num] != nil:
-			number, n = protowire.ConsumeVarint(b)
-			*ids[num] = uint32(number)
-		case typ == protowire.BytesType && texts[num] != nil:
-			text, n = protowire.ConsumeBytes(b)
-			*texts[num] = string(text)
-		case num >= oldRestoreFirst && num <= oldRestoreLast:
-			n = protowire.ConsumeFieldValue(num, typ, b)
-		default:
-			return o, fmt.Errorf("field %d of wire type %d is not known", num, typ)
-		}
-		if n < 0 {
-			return o, protowire.ParseError(n)
-		}
-		b = b[n:]
+	var err error
+	switch name := path.Base(a.TypeUrl); name {
+	case wire.OptionsName:
+		o, err = newOptions(a.Value)
+	case wire.OldCreateOptionsName:
+		o, err = oldOptions(a.Value)
+	default:
+		err = fmt.Errorf("type %q is not %s", a.TypeUrl, wire.OptionsName)
+	}
+	if err != nil {
+		return process.Options{}, fmt.Errorf("runtime options: %w: %w", err, errdefs.ErrInvalidArgument)
 	}
 	return o, nil
 }
 
-// isOptions says that a type URL names the runc options. Some clients put a host or path before the name.
-func isOptions(url string) bool { return path.Base(url) == optionsType }
-
-// parseOptions reads the runtime options of a task. What means nothing here is refused rather than ignored.
-func parseOptions(a *anypb.Any) (process.Options, error) {
-	if a == nil || a.GetTypeUrl() == "" && len(a.GetValue()) == 0 {
-		return process.Options{}, nil
+func newOptions(data []byte) (process.Options, error) {
+	var o wire.Options
+	if err := wire.UnmarshalKnown(data, &o); err != nil {
+		return process.Options{}, fmt.Errorf("not a message of type %s: %w", wire.OptionsName, err)
 	}
-	bad := func(format string, args ...any) (process.Options, error) {
-		return process.Options{}, fmt.Errorf("runtime options: "+format+": %w", append(args, errdefs.ErrInvalidArgument)...)
-	}
-	if path.Base(a.GetTypeUrl()) == oldOptionsType {
-		opts, err := parseOldOptions(a.GetValue())
-		if err != nil {
-			return bad("not a message of type %s: %v", oldOptionsType, err)
-		}
-		return opts, nil
-	}
-	if !isOptions(a.GetTypeUrl()) {
-		return bad("type %q is not %s", a.GetTypeUrl(), optionsType)
-	}
-	o := &runcopts.Options{}
-	if err := proto.Unmarshal(a.GetValue(), o); err != nil {
-		return bad("not a message of type %s: %v", optionsType, err)
-	}
-	if unknown := o.ProtoReflect().GetUnknown(); len(unknown) > 0 {
-		num, _, _ := protowire.ConsumeTag(unknown)
-		return bad("field %d of %s is not known", num, optionsType)
-	}
-	if o.GetBinaryName() != "" {
-		return bad("binary_name %q: this runtime is its own, it executes no other", o.GetBinaryName())
+	if o.BinaryName != "" {
+		return process.Options{}, fmt.Errorf("binary_name %q: this runtime is its own, it executes no other", o.BinaryName)
 	}
 	return process.Options{
-		NoPivotRoot: o.GetNoPivotRoot(), NoNewKeyring: o.GetNoNewKeyring(), SystemdCgroup: o.GetSystemdCgroup(), ShimCgroup: o.GetShimCgroup(),
-		IOUID: o.GetIoUid(), IOGID: o.GetIoGid(), Root: o.GetRoot(), CriuImagePath: o.GetCriuImagePath(), CriuWorkPath: o.GetCriuWorkPath(),
+		NoPivotRoot: o.NoPivotRoot, NoNewKeyring: o.NoNewKeyring, SystemdCgroup: o.SystemdCgroup, ShimCgroup: o.ShimCgroup,
+		IOUID: o.IoUid, IOGID: o.IoGid, Root: o.Root, CriuImagePath: o.CriuImagePath, CriuWorkPath: o.CriuWorkPath,
+	}, nil
+}
+
+// oldOptions reads what clients of containerd 1.x send to a runtime whose name they do not know (ctr --uidmap).
+func oldOptions(data []byte) (process.Options, error) {
+	var o wire.OldCreateOptions
+	if err := wire.UnmarshalKnown(data, &o); err != nil {
+		return process.Options{}, fmt.Errorf("not a message of type %s: %w", wire.OldCreateOptionsName, err)
+	}
+	// Fields 2 to 7 say how to restore a checkpoint. containerd's own shims do nothing with them (those of version 2 take no such message at all): a client that sets one
+	// would get a container that is not as it wants it.
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"open_tcp", o.OpenTcp}, {"external_unix_sockets", o.ExternalUnixSockets}, {"terminal", o.Terminal}, {"file_locks", o.FileLocks},
+		{"empty_namespaces", len(o.EmptyNamespaces) > 0}, {"cgroups_mode", o.CgroupsMode != ""},
+	} {
+		if f.set {
+			return process.Options{}, fmt.Errorf("%s: a restore takes it from its checkpoint, not from %s", f.name, wire.OldCreateOptionsName)
+		}
+	}
+	return process.Options{
+		NoPivotRoot: o.NoPivotRoot, NoNewKeyring: o.NoNewKeyring, ShimCgroup: o.ShimCgroup,
+		IOUID: o.IoUid, IOGID: o.IoGid, CriuImagePath: o.CriuImagePath, CriuWorkPath: o.CriuWorkPath,
 	}, nil
 }

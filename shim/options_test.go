@@ -1,38 +1,37 @@
 package shim
 
 import (
+	"encoding/binary"
 	"errors"
 	"math"
+	"reflect"
 	"testing"
 
-	runcopts "github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/errdefs"
-	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"example.io/shim/process"
+	"example.io/shim/shim/wire"
 )
 
 // optionFields are the fields of containerd.runc.v1.Options: each one alone, and what becomes of it.
 var optionFields = map[string]struct {
-	set   *runcopts.Options
+	set   *wire.Options
 	want  process.Options
 	words []string // of the error
 }{
-	"no_pivot_root":   {set: &runcopts.Options{NoPivotRoot: true}, want: process.Options{NoPivotRoot: true}},
-	"no_new_keyring":  {set: &runcopts.Options{NoNewKeyring: true}, want: process.Options{NoNewKeyring: true}},
-	"shim_cgroup":     {set: &runcopts.Options{ShimCgroup: "/shims"}, want: process.Options{ShimCgroup: "/shims"}},
-	"io_uid":          {set: &runcopts.Options{IoUid: math.MaxUint32}, want: process.Options{IOUID: math.MaxUint32}},
-	"io_gid":          {set: &runcopts.Options{IoGid: 7}, want: process.Options{IOGID: 7}},
-	"binary_name":     {set: &runcopts.Options{BinaryName: "crun"}, words: []string{"binary_name", `"crun"`}},
-	"root":            {set: &runcopts.Options{Root: "/run/x"}, want: process.Options{Root: "/run/x"}},
-	"systemd_cgroup":  {set: &runcopts.Options{SystemdCgroup: true}, want: process.Options{SystemdCgroup: true}},
-	"criu_image_path": {set: &runcopts.Options{CriuImagePath: "/i"}, want: process.Options{CriuImagePath: "/i"}},
-	"criu_work_path":  {set: &runcopts.Options{CriuWorkPath: "/w"}, want: process.Options{CriuWorkPath: "/w"}},
+	"NoPivotRoot":   {set: &wire.Options{NoPivotRoot: true}, want: process.Options{NoPivotRoot: true}},
+	"NoNewKeyring":  {set: &wire.Options{NoNewKeyring: true}, want: process.Options{NoNewKeyring: true}},
+	"ShimCgroup":    {set: &wire.Options{ShimCgroup: "/shims"}, want: process.Options{ShimCgroup: "/shims"}},
+	"IoUid":         {set: &wire.Options{IoUid: math.MaxUint32}, want: process.Options{IOUID: math.MaxUint32}},
+	"IoGid":         {set: &wire.Options{IoGid: 7}, want: process.Options{IOGID: 7}},
+	"BinaryName":    {set: &wire.Options{BinaryName: "crun"}, words: []string{"binary_name", `"crun"`}},
+	"Root":          {set: &wire.Options{Root: "/run/x"}, want: process.Options{Root: "/run/x"}},
+	"SystemdCgroup": {set: &wire.Options{SystemdCgroup: true}, want: process.Options{SystemdCgroup: true}},
+	"CriuImagePath": {set: &wire.Options{CriuImagePath: "/i"}, want: process.Options{CriuImagePath: "/i"}},
+	"CriuWorkPath":  {set: &wire.Options{CriuWorkPath: "/w"}, want: process.Options{CriuWorkPath: "/w"}},
 	// They tell containerd where the task is; the shim has nothing to do about it.
-	"task_api_address": {set: &runcopts.Options{TaskApiAddress: "ttrpc+unix:///x"}}, //nolint:staticcheck // clients may still send it
-	"task_api_version": {set: &runcopts.Options{TaskApiVersion: 3}},                 //nolint:staticcheck // the same
+	"TaskApiAddress": {set: &wire.Options{TaskApiAddress: "ttrpc+unix:///x"}},
+	"TaskApiVersion": {set: &wire.Options{TaskApiVersion: 3}},
 }
 
 // wrong says that err is an InvalidArgument of the options with these words.
@@ -45,18 +44,18 @@ func wrong(t *testing.T, what string, err error, words ...string) {
 }
 
 func TestOptionFields(t *testing.T) {
-	fields := (&runcopts.Options{}).ProtoReflect().Descriptor().Fields()
-	for i := range fields.Len() {
-		name := string(fields.Get(i).Name())
+	fields := reflect.TypeFor[wire.Options]()
+	for i := range fields.NumField() {
+		name := fields.Field(i).Name
 		c, ok := optionFields[name]
 		if !ok {
 			t.Errorf("%s: nothing says what becomes of this field", name)
 			continue
 		}
-		if n := countFields(c.set); n != 1 || !c.set.ProtoReflect().Has(fields.Get(i)) {
+		if n := countFields(c.set); n != 1 || reflect.ValueOf(c.set).Elem().Field(i).IsZero() {
 			t.Errorf("%s: the case sets %d fields, or another one", name, n)
 		}
-		for _, url := range []string{optionsType, "types.containerd.io/" + optionsType, "/" + optionsType} {
+		for _, url := range []string{wire.OptionsName, "types.containerd.io/" + wire.OptionsName, "/" + wire.OptionsName} {
 			got, err := parseOptions(anyOf(t, url, c.set))
 			if c.words != nil {
 				wrong(t, name, err, c.words...)
@@ -65,15 +64,15 @@ func TestOptionFields(t *testing.T) {
 			}
 		}
 	}
-	if len(optionFields) != fields.Len() {
-		t.Errorf("there are %d cases for %d fields", len(optionFields), fields.Len())
+	if len(optionFields) != fields.NumField() {
+		t.Errorf("there are %d cases for %d fields", len(optionFields), fields.NumField())
 	}
 }
 
-func countFields(m proto.Message) (n int) {
-	fields := m.ProtoReflect().Descriptor().Fields()
-	for i := range fields.Len() {
-		if m.ProtoReflect().Has(fields.Get(i)) {
+func countFields(o *wire.Options) (n int) {
+	v := reflect.ValueOf(o).Elem()
+	for i := range v.NumField() {
+		if !v.Field(i).IsZero() {
 			n++
 		}
 	}
@@ -81,20 +80,17 @@ func countFields(m proto.Message) (n int) {
 }
 
 func TestNoOptions(t *testing.T) {
-	for _, a := range []*anypb.Any{nil, {}, {TypeUrl: optionsType}, {TypeUrl: oldOptionsType}} {
+	for _, a := range []*wire.Any{nil, {}, {TypeUrl: wire.OptionsName}, {TypeUrl: wire.OldCreateOptionsName}} {
 		if got, err := parseOptions(a); err != nil || got != (process.Options{}) {
 			t.Errorf("%v: %+v, %v", a, got, err)
 		}
 	}
 }
 
-func varint(n protowire.Number, v uint64) []byte {
-	return protowire.AppendVarint(protowire.AppendTag(nil, n, protowire.VarintType), v)
-}
-
-func text(n protowire.Number, v string) []byte {
-	return protowire.AppendString(protowire.AppendTag(nil, n, protowire.BytesType), v)
-}
+// varint and text are fields as they are on the wire, of numbers below 2048 and texts below 128 bytes.
+func varint(n int, v uint64) []byte { return binary.AppendUvarint(tag(n, 0), v) }
+func text(n int, v string) []byte   { return append(append(tag(n, 2), byte(len(v))), v...) }
+func tag(n, kind int) []byte        { return binary.AppendUvarint(nil, uint64(n<<3|kind)) }
 
 // TestOldOptions has each field of containerd.linux.runc.CreateOptions, by its number.
 func TestOldOptions(t *testing.T) {
@@ -104,12 +100,7 @@ func TestOldOptions(t *testing.T) {
 		want process.Options
 	}{
 		{"no_pivot_root", varint(1, 1), process.Options{NoPivotRoot: true}},
-		{"open_tcp", varint(2, 1), process.Options{}}, // to cgroups_mode: for a restore, which Create refuses by its own field
-		{"external_unix_sockets", varint(3, 1), process.Options{}},
-		{"terminal", varint(4, 1), process.Options{}},
-		{"file_locks", varint(5, 1), process.Options{}},
-		{"empty_namespaces", append(text(6, "network"), text(6, "ipc")...), process.Options{}},
-		{"cgroups_mode", text(7, "soft"), process.Options{}},
+		{"a restore's field that says nothing", append(varint(2, 0), text(7, "")...), process.Options{}},
 		{"no_new_keyring", varint(8, 1), process.Options{NoNewKeyring: true}},
 		{"shim_cgroup", text(9, "/shims"), process.Options{ShimCgroup: "/shims"}},
 		{"io_uid", varint(10, math.MaxUint32), process.Options{IOUID: math.MaxUint32}},
@@ -121,8 +112,8 @@ func TestOldOptions(t *testing.T) {
 		{"ctr --uidmap", append(varint(10, 100000), varint(11, 100000)...), process.Options{IOUID: 100000, IOGID: 100000}},
 	}
 	for _, c := range cases {
-		for _, url := range []string{oldOptionsType, "types.containerd.io/" + oldOptionsType} {
-			got, err := parseOptions(&anypb.Any{TypeUrl: url, Value: c.data})
+		for _, url := range []string{wire.OldCreateOptionsName, "types.containerd.io/" + wire.OldCreateOptionsName} {
+			got, err := parseOptions(&wire.Any{TypeUrl: url, Value: c.data})
 			if err != nil || got != c.want {
 				t.Errorf("%s: %+v (%v), want %+v", c.name, got, err, c.want)
 			}
@@ -136,26 +127,32 @@ func TestWrongOptions(t *testing.T) {
 		value     []byte
 		words     []string
 	}{
-		{"another type", "runtimeoptions.v1.Options", text(2, "/etc/x.toml"), []string{`"runtimeoptions.v1.Options"`, optionsType}},
-		{"no type", "", varint(1, 1), []string{`""`, optionsType}},
-		{"a type that only ends so", "x" + optionsType, nil, []string{`"x` + optionsType + `"`}},
-		{"a folder of that name", optionsType + "/x", nil, []string{optionsType + "/x"}},
-		{"garbage", optionsType, []byte("\xff\xff"), []string{"not a message of type " + optionsType}},
-		{"an end in a text", optionsType, text(7, "/run/x")[:4], []string{"not a message of type " + optionsType}},
-		{"text that is no UTF-8", optionsType, text(7, "\xff"), []string{"not a message of type " + optionsType}},
-		{"criu_path, gone since 2.0", optionsType, text(8, "/criu"), []string{"field 8 "}},
-		{"a field that is not there yet", optionsType, append(varint(1, 1), text(99, "x")...), []string{"field 99 "}},
-		{"a flag that is a text", optionsType, text(1, "true"), []string{"field 1 "}},
-		{"garbage of the old type", oldOptionsType, []byte("\xff\xff"), []string{"not a message of type " + oldOptionsType}},
-		{"an end in an old text", oldOptionsType, text(9, "/shims")[:4], []string{"not a message of type " + oldOptionsType}},
-		{"an end behind a tag", oldOptionsType, varint(1, 1)[:1], []string{"not a message of type " + oldOptionsType}},
-		{"an old field that was never there", oldOptionsType, append(varint(1, 1), varint(14, 1)...), []string{"field 14 "}},
-		{"an old flag that is a text", oldOptionsType, text(1, "true"), []string{"field 1 "}},
-		{"an old text that is a number", oldOptionsType, varint(9, 1), []string{"field 9 "}},
-		{"an old number of 32 bits' type", oldOptionsType, protowire.AppendFixed32(protowire.AppendTag(nil, 10, protowire.Fixed32Type), 1), []string{"field 10 "}},
+		{"another type", "runtimeoptions.v1.Options", text(2, "/etc/x.toml"), []string{`"runtimeoptions.v1.Options"`, wire.OptionsName}},
+		{"no type", "", varint(1, 1), []string{`""`, wire.OptionsName}},
+		{"a type that only ends so", "x" + wire.OptionsName, nil, []string{`"x` + wire.OptionsName + `"`}},
+		{"a folder of that name", wire.OptionsName + "/x", nil, []string{wire.OptionsName + "/x"}},
+		{"garbage", wire.OptionsName, []byte("\xff\xff"), []string{"not a message of type " + wire.OptionsName}},
+		{"an end in a text", wire.OptionsName, text(7, "/run/x")[:4], []string{"not a message of type " + wire.OptionsName}},
+		{"text that is no UTF-8", wire.OptionsName, text(7, "\xff"), []string{"not a message of type " + wire.OptionsName}},
+		{"criu_path, gone since 2.0", wire.OptionsName, text(8, "/criu"), []string{"field 8 "}},
+		{"a field that is not there yet", wire.OptionsName, append(varint(1, 1), text(99, "x")...), []string{"field 99 "}},
+		{"a flag that is a text", wire.OptionsName, text(1, "true"), []string{"field 1 "}},
+		{"garbage of the old type", wire.OldCreateOptionsName, []byte("\xff\xff"), []string{"not a message of type " + wire.OldCreateOptionsName}},
+		{"an end in an old text", wire.OldCreateOptionsName, text(9, "/shims")[:4], []string{"not a message of type " + wire.OldCreateOptionsName}},
+		{"an end behind a tag", wire.OldCreateOptionsName, varint(1, 1)[:1], []string{"not a message of type " + wire.OldCreateOptionsName}},
+		{"an old field that was never there", wire.OldCreateOptionsName, append(varint(1, 1), varint(14, 1)...), []string{"field 14 "}},
+		{"open_tcp", wire.OldCreateOptionsName, varint(2, 1), []string{"open_tcp", "checkpoint"}},
+		{"external_unix_sockets", wire.OldCreateOptionsName, varint(3, 1), []string{"external_unix_sockets"}},
+		{"terminal", wire.OldCreateOptionsName, varint(4, 1), []string{"terminal"}},
+		{"file_locks", wire.OldCreateOptionsName, varint(5, 1), []string{"file_locks"}},
+		{"empty_namespaces", wire.OldCreateOptionsName, append(text(6, "network"), text(6, "ipc")...), []string{"empty_namespaces"}},
+		{"cgroups_mode", wire.OldCreateOptionsName, text(7, "soft"), []string{"cgroups_mode"}},
+		{"an old flag that is a text", wire.OldCreateOptionsName, text(1, "true"), []string{"field 1 "}},
+		{"an old text that is a number", wire.OldCreateOptionsName, varint(9, 1), []string{"field 9 "}},
+		{"an old number of 32 bits' type", wire.OldCreateOptionsName, append(tag(10, 5), 1, 0, 0, 0), []string{"field 10 "}},
 	}
 	for _, c := range cases {
-		_, err := parseOptions(&anypb.Any{TypeUrl: c.url, Value: c.value})
+		_, err := parseOptions(&wire.Any{TypeUrl: c.url, Value: c.value})
 		wrong(t, c.name, err, c.words...)
 	}
 }

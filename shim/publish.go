@@ -4,17 +4,17 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"sync"
 	"time"
 
-	eventsttrpc "github.com/containerd/containerd/api/services/ttrpc/events/v1"
-	"github.com/containerd/containerd/api/types"
-	"github.com/containerd/ttrpc"
-	"google.golang.org/protobuf/proto"
+	"example.io/shim/shim/ttrpc"
+	"example.io/shim/shim/wire"
 )
+
+// eventsService takes events at containerd.
+const eventsService = "containerd.services.events.ttrpc.v1.Events"
 
 // forwardLimit bounds one delivery: containerd gives a Forward 5 s.
 const forwardLimit = 5 * time.Second
@@ -26,33 +26,32 @@ type ttrpcForwarder struct {
 	client  *ttrpc.Client
 }
 
-func (f *ttrpcForwarder) forward(ctx context.Context, e *types.Envelope) error {
+func (f *ttrpcForwarder) forward(ctx context.Context, e *wire.Envelope) error {
 	ctx, cancel := context.WithTimeout(ctx, forwardLimit)
 	defer cancel()
-	client, err := f.connect(ctx)
+	client, err := f.connect()
 	if err != nil {
 		return err
 	}
-	if _, err := eventsttrpc.NewTTRPCEventsClient(client).Forward(ctx, &eventsttrpc.ForwardRequest{Envelope: e}); err != nil {
+	if err := client.Call(ctx, eventsService, "Forward", &wire.ForwardRequest{Envelope: e}, &wire.Empty{}); err != nil {
 		f.close() // a new connection next time: this one may be to a containerd that is gone
 		return fmt.Errorf("forward: %w", err)
 	}
 	return nil
 }
 
-func (f *ttrpcForwarder) connect(ctx context.Context) (*ttrpc.Client, error) {
+func (f *ttrpcForwarder) connect() (*ttrpc.Client, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.client != nil {
 		return f.client, nil
 	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", pathOf(f.address))
+	client, err := ttrpc.Dial(pathOf(f.address))
 	if err != nil {
 		return nil, fmt.Errorf("connect to containerd: %w", err)
 	}
-	f.client = ttrpc.NewClient(conn)
-	return f.client, nil
+	f.client = client
+	return client, nil
 }
 
 func (f *ttrpcForwarder) close() {
@@ -71,14 +70,14 @@ type binaryForwarder struct {
 	run func(*exec.Cmd) error
 }
 
-func (f *binaryForwarder) forward(ctx context.Context, e *types.Envelope) error {
-	data, err := proto.Marshal(e.GetEvent())
+func (f *binaryForwarder) forward(ctx context.Context, e *wire.Envelope) error {
+	data, err := wire.Marshal(e.Event)
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, forwardLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, f.program, "--address", f.address, "publish", "--topic", e.GetTopic(), "--namespace", e.GetNamespace())
+	cmd := exec.CommandContext(ctx, f.program, "--address", f.address, "publish", "--topic", e.Topic, "--namespace", e.Namespace)
 	cmd.Stdin = bytes.NewReader(data)
 	if err := f.run(cmd); err != nil {
 		return fmt.Errorf("execute %s publish: %w", f.program, err)

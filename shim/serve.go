@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -14,11 +13,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/containerd/log"
-	"github.com/containerd/ttrpc"
 	"golang.org/x/sys/unix"
 
 	"example.io/shim/process"
+	"example.io/shim/shim/ttrpc"
 )
 
 // Daemon is what the daemon needs from outside.
@@ -51,8 +49,8 @@ const (
 // Serve is the daemon: it answers the Task service until a Shutdown.
 func Serve(f Flags, d Daemon) error { return serve(f, d, inheritedListener) }
 
-func serve(f Flags, d Daemon, listener func() (net.Listener, error)) error {
-	openLog(f)
+func serve(f Flags, d Daemon, listener func() (*ttrpc.Listener, error)) error {
+	openLog()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(-1)
 		debug.SetMemoryLimit(burstMemory)
@@ -65,19 +63,14 @@ func serve(f Flags, d Daemon, listener func() (net.Listener, error)) error {
 	if err != nil {
 		return err
 	}
-	events := newQueue(f.Namespace, newForwarder(f, d.Run), log.L.Warnf)
+	events := newQueue(f.Namespace, newForwarder(f, d.Run), Logf)
 	done := make(chan struct{})
 	var once sync.Once
-	c := &clients{none: make(chan struct{}, 1)}
 	s := &service{namespace: f.Namespace, events: events, shutdown: func() { once.Do(func() { disappear(f); close(done) }) }}
-	s.m = process.New(process.Config{Runtime: d.Runtime, IO: d.IO, Events: events, Namespace: f.Namespace, Log: log.L.Warnf})
-	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(c))
-	if err != nil {
-		return fmt.Errorf("make the server: %w", err)
-	}
-	s.register(server)
+	s.m = process.New(process.Config{Runtime: d.Runtime, IO: d.IO, Events: events, Namespace: f.Namespace, Log: Logf})
+	server := ttrpc.NewServer(s.services(), Logf)
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(context.Background(), l) }()
+	go func() { served <- server.Serve(l) }()
 	time.AfterFunc(trimAfter, func() { trim(d.Trim) })
 	select {
 	case err := <-served:
@@ -85,7 +78,7 @@ func serve(f Flags, d Daemon, listener func() (net.Listener, error)) error {
 		return fmt.Errorf("serve: %w", err)
 	case <-done:
 	}
-	end(events, c)
+	end(events, server)
 	return nil
 }
 
@@ -103,93 +96,34 @@ func trim(more func()) {
 func disappear(f Flags) {
 	for _, file := range []string{addressFile, f.Socket} {
 		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
-			log.L.Warnf("remove the socket: %v", err)
+			Logf("remove the socket: %v", err)
 		}
 	}
 }
 
-// end delivers what is left, and waits for the clients: containerd closes its connection when its Shutdown is answered.
-func end(events *queue, c *clients) {
+// end delivers what is left, and waits for the clients to hang up: containerd closes its connection when its Shutdown is answered. To end sooner would cost
+// a client that answer: a ttrpc client that reads an answer and the end at once may report the end.
+func end(events *queue, server *ttrpc.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
 	defer cancel()
 	events.drain(ctx)
-	c.hangUp()
-}
-
-// clients lets our own user in, and counts connections.
-type clients struct {
-	mu   sync.Mutex
-	n    int
-	none chan struct{} // told when n falls to 0
-}
-
-// Handshake implements ttrpc.Handshaker.
-func (l *clients) Handshake(ctx context.Context, c net.Conn) (net.Conn, any, error) {
-	c, user, err := ttrpc.UnixSocketRequireSameUser().Handshake(ctx, c)
-	if err != nil {
-		return nil, nil, err
-	}
-	l.add(1)
-	return &counted{Conn: c, l: l}, user, nil
-}
-
-func (l *clients) add(k int) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.n += k; l.n == 0 {
-		select {
-		case l.none <- struct{}{}:
-		default:
-		}
-	}
-	return l.n
-}
-
-// hangUp waits until nobody is connected any more, for hangUpLimit at most. To end sooner would cost a client the answer to its Shutdown: ttrpc's
-// Server.Shutdown closes a connection whose request it has not counted yet, and a ttrpc client that reads an answer and the end at once may report the end.
-func (l *clients) hangUp() {
-	t := time.NewTimer(hangUpLimit)
-	defer t.Stop()
-	for l.add(0) > 0 {
-		select {
-		case <-l.none:
-		case <-t.C:
-			return
-		}
-	}
-}
-
-type counted struct {
-	net.Conn
-	l    *clients
-	once sync.Once
-}
-
-func (c *counted) Close() error {
-	c.once.Do(func() { c.l.add(-1) })
-	return c.Conn.Close()
+	ctx, cancel = context.WithTimeout(context.Background(), hangUpLimit)
+	defer cancel()
+	server.HangUp(ctx)
 }
 
 // inheritedListener is the socket that `start` made.
-func inheritedListener() (net.Listener, error) {
-	file := os.NewFile(listenerFD, "listener")
-	l, err := net.FileListener(file)
+func inheritedListener() (*ttrpc.Listener, error) {
+	l, err := ttrpc.Inherit(listenerFD)
 	if err != nil {
 		return nil, fmt.Errorf("descriptor %d is not the socket of `start`: %w", listenerFD, err)
-	}
-	_ = file.Close() // l has its own
-	if u, ok := l.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(false) // end does it, by the name that it was made with
 	}
 	return l, nil
 }
 
 // openLog puts containerd's log fifo, which the bundle has, on descriptor 2. It is opened for both ways and non-blocking: while nobody reads,
 // writing neither blocks nor kills, and what does not fit is lost.
-func openLog(f Flags) {
-	if f.Debug {
-		_ = log.SetLevel("debug")
-	}
+func openLog() {
 	fd, err := unix.Open("log", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return // started by hand: the standard error that is there is fine

@@ -4,14 +4,14 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/containerd/errdefs"
+
+	"example.io/shim/shim/ttrpc"
 )
 
 const (
@@ -19,8 +19,6 @@ const (
 	socketDir = "/run/containerd/s"
 	// maxSocketPath is sun_path with its NUL (unix(7)).
 	maxSocketPath = 107
-	// probeLimit is how long a socket that is there gets to answer: it is local, a living shim accepts at once.
-	probeLimit = time.Second
 )
 
 // socketPath is the path of the shim's socket: fixed by containerd's address, the namespace and the id, so that a second start finds it.
@@ -37,32 +35,25 @@ func socketPath(dir string, f Flags) (string, error) {
 }
 
 // listen makes the socket. reused says that a living shim has it already.
-func listen(path string) (l *net.UnixListener, reused bool, err error) {
+func listen(path string) (l *ttrpc.Listener, reused bool, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, false, fmt.Errorf("make the folder of the socket: %w", err)
 	}
 	for try := 0; ; try++ {
-		l, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		l, err = ttrpc.Listen(path)
 		if err == nil {
-			break
+			return l, false, nil
 		}
 		if !errors.Is(err, syscall.EADDRINUSE) || try > 0 {
 			return nil, false, fmt.Errorf("listen on %s: %w", path, err)
 		}
-		if c, err := net.DialTimeout("unix", path, probeLimit); err == nil {
-			_ = c.Close()
+		if ttrpc.Listens(path) {
 			return nil, true, nil
 		}
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, false, fmt.Errorf("remove the dead socket: %w", err)
 		}
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		_ = l.Close()
-		return nil, false, fmt.Errorf("keep the socket to ourselves: %w", err)
-	}
-	l.SetUnlinkOnClose(false) // the daemon goes on with it
-	return l, false, nil
 }
 
 // address is the URI of a socket's path, pathOf the reverse.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"example.io/shim/shim/ttrpc"
 )
 
 // TestSocketPath has sums that were made by sha256sum(1) of the text in the comment: containerd finds the socket by the same rule.
@@ -85,7 +87,7 @@ func TestListen(t *testing.T) {
 	if m := mode(t, dir); m != os.ModeDir|0o700 {
 		t.Errorf("its folder is %v", m)
 	}
-	if flags, err := unix.FcntlInt(mustFD(t, l), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+	if flags, err := unix.FcntlInt(fdOf(t, l), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
 		t.Errorf("the socket's descriptor has flags %#x (%v): programs get it", flags, err)
 	}
 	// A living shim is found.
@@ -122,13 +124,29 @@ func inode(t *testing.T, path string) uint64 {
 	return st.Ino
 }
 
-// mustFD is the number of l's own descriptor.
-func mustFD(t *testing.T, l *net.UnixListener) (fd uintptr) {
+// fdOf is the number of l's own descriptor.
+func fdOf(t *testing.T, l *ttrpc.Listener) (fd uintptr) {
 	t.Helper()
-	raw, err := l.SyscallConn()
+	raw, err := l.File().SyscallConn()
 	must(t, err)
 	must(t, raw.Control(func(n uintptr) { fd = n }))
 	return fd
+}
+
+// TestListenBesideBusy has a shim that is alive and does not get to accept: its backlog is full. That is no dead socket.
+func TestListenBesideBusy(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(fd)
+	must(t, unix.Bind(fd, &unix.SockaddrUnix{Name: path}))
+	must(t, unix.Listen(fd, 0))
+	c, err := net.Dial("unix", path) // one fits
+	must(t, err)
+	defer c.Close()
+	if l, reused, err := listen(path); l != nil || !reused || err != nil {
+		t.Errorf("%v, %t, %v", l, reused, err)
+	}
 }
 
 func TestListenWrong(t *testing.T) {

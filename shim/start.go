@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.io/shim/process"
+	"example.io/shim/shim/ttrpc"
 )
 
 // Starter is what `start` needs from outside.
@@ -54,7 +54,7 @@ type begun struct {
 	boot   bootstrap
 	opts   process.Options
 	path   string // the socket's
-	l      *net.UnixListener
+	l      *ttrpc.Listener
 	reused bool // a living shim has the socket
 }
 
@@ -94,11 +94,6 @@ func writeAside(name, text string) error {
 
 func startDaemon(f Flags, s Starter, b begun) error {
 	defer func() { _ = b.l.Close() }()
-	file, err := b.l.File()
-	if err != nil {
-		return fmt.Errorf("pass the socket on: %w", err)
-	}
-	defer file.Close()
 	program, keep, err := s.Program()
 	if err != nil {
 		return fmt.Errorf("find our own program: %w", err)
@@ -113,7 +108,7 @@ func startDaemon(f Flags, s Starter, b begun) error {
 	if b.boot.ttrpc != "" {
 		cmd.Env = append(cmd.Env, envTTRPC+"="+b.boot.ttrpc)
 	}
-	cmd.ExtraFiles = []*os.File{file}
+	cmd.ExtraFiles = []*os.File{b.l.File()}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // no session: see letGo
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the daemon: %w", err)

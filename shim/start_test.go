@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,14 +14,11 @@ import (
 	"strings"
 	"testing"
 
-	bootapi "github.com/containerd/containerd/api/runtime/bootstrap/v1"
-	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
-	runcopts "github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/ttrpc"
 	"golang.org/x/sys/unix"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/emptypb"
+
+	"example.io/shim/shim/ttrpc"
+	"example.io/shim/shim/wire"
 )
 
 // ourselves executes the test binary as the daemon.
@@ -52,17 +48,17 @@ func start(t *testing.T, f Flags, stdin []byte) (answer []byte, err error) {
 func connect(t *testing.T, address string) *daemon {
 	t.Helper()
 	d := &daemon{t: t, socket: pathOf(address)}
-	conn, err := net.Dial("unix", d.socket)
+	var err error
+	d.client, err = ttrpc.Dial(d.socket)
 	must(t, err)
-	d.client = ttrpc.NewClient(conn)
-	r := &taskapi.ConnectResponse{}
-	d.call("Connect", &taskapi.ConnectRequest{}, r)
-	d.pid = int(r.GetShimPid())
+	r := &wire.ConnectResponse{}
+	d.call("Connect", &wire.ConnectRequest{}, r)
+	d.pid = int(r.ShimPid)
 	t.Cleanup(d.end)
 	return d
 }
 
-func (d *daemon) call(method string, q, r any) {
+func (d *daemon) call(method string, q, r wire.Message) {
 	d.t.Helper()
 	must(d.t, d.client.Call(context.Background(), taskServices[0], method, q, r))
 }
@@ -73,7 +69,7 @@ func (d *daemon) end() {
 		return
 	}
 	d.ended = true
-	d.call("Shutdown", &taskapi.ShutdownRequest{}, &emptypb.Empty{}) // it is answered before the end
+	d.call("Shutdown", &wire.ShutdownRequest{}, &wire.Empty{}) // it is answered before the end
 	must(d.t, d.client.Close())
 	var ws unix.WaitStatus
 	if _, err := unix.Wait4(d.pid, &ws, 0, nil); err != nil || !ws.Exited() || ws.ExitStatus() != 0 {
@@ -106,16 +102,16 @@ func TestStart(t *testing.T) {
 	must(t, err)
 	inDir, err := socketPath("/run/other/s", f)
 	must(t, err)
-	options := anyOf(t, optionsType, &runcopts.Options{NoPivotRoot: true})
+	options := anyOf(t, wire.OptionsName, &wire.Options{NoPivotRoot: true})
 	plain := func(data []byte) (string, error) { return string(data), nil }
 	asJSON := func(data []byte) (string, error) {
 		var a struct{ Address string }
 		return a.Address, json.Unmarshal(data, &a)
 	}
 	result := func(data []byte) (string, error) {
-		r := &bootapi.BootstrapResult{}
-		err := proto.Unmarshal(data, r)
-		return r.GetAddress(), err
+		r := &wire.BootstrapResult{}
+		err := wire.Unmarshal(data, r)
+		return r.Address, err
 	}
 	cases := []struct {
 		name, limit string // MAX_SHIM_VERSION, "" for not set
@@ -247,7 +243,7 @@ func TestShimCgroup(t *testing.T) {
 			}
 		})
 	}
-	answer, err := startPlain(t, marshal(t, anyOf(t, optionsType, &runcopts.Options{ShimCgroup: "../../" + name + "/sub"})))
+	answer, err := startPlain(t, marshal(t, anyOf(t, wire.OptionsName, &wire.Options{ShimCgroup: "../../" + name + "/sub"})))
 	must(t, err)
 	d := connect(t, answer)
 	hierarchies, moved := 0, 0
@@ -274,7 +270,7 @@ func TestStartWrong(t *testing.T) {
 	good := Flags{Namespace: "default", Address: "/run/c.sock", ID: "web1"}
 	with := func(change func(*Flags)) Flags { f := good; change(&f); return f }
 	long := "/run/" + strings.Repeat("d", maxSocketPath)
-	params := marshal(t, &bootapi.BootstrapParams{InstanceID: "web1", Namespace: "default", SocketDir: &long})
+	params := marshal(t, &wire.BootstrapParams{InstanceID: "web1", Namespace: "default", SocketDir: &long})
 	broke := func() (string, io.Closer, error) { return "", nil, unix.ENOSPC }
 	cases := []struct {
 		name    string
@@ -290,8 +286,8 @@ func TestStartWrong(t *testing.T) {
 		{name: "no namespace", f: with(func(f *Flags) { f.Namespace = "" }), class: errdefs.ErrInvalidArgument, words: []string{"-namespace is missing"}},
 		{name: "no address", f: with(func(f *Flags) { f.Address = "" }), class: errdefs.ErrInvalidArgument, words: []string{"-address is missing"}},
 		{name: "garbage", f: good, stdin: []byte("not protobuf"), class: errdefs.ErrInvalidArgument, words: []string{"standard input"}},
-		{name: "options of another type", f: good, stdin: marshal(t, anyOf(t, "a.b.C", &runcopts.Options{})), class: errdefs.ErrInvalidArgument, words: []string{`"a.b.C"`}},
-		{name: "an option that is refused", f: good, stdin: marshal(t, anyOf(t, optionsType, &runcopts.Options{BinaryName: "crun"})), class: errdefs.ErrInvalidArgument,
+		{name: "options of another type", f: good, stdin: marshal(t, anyOf(t, "a.b.C", &wire.Options{})), class: errdefs.ErrInvalidArgument, words: []string{`"a.b.C"`}},
+		{name: "an option that is refused", f: good, stdin: marshal(t, anyOf(t, wire.OptionsName, &wire.Options{BinaryName: "crun"})), class: errdefs.ErrInvalidArgument,
 			words: []string{"binary_name"}},
 		{name: "a long folder for sockets", f: good, stdin: params, class: errdefs.ErrInvalidArgument, words: []string{long}},
 		{name: "no program", f: good, program: broke, class: unix.ENOSPC, words: []string{"find our own program"}},
@@ -300,7 +296,7 @@ func TestStartWrong(t *testing.T) {
 		{name: "a bundle that takes no file", f: good, prepare: func() { must(t, os.Mkdir("."+addressFile, 0o700)) }, class: unix.EISDIR, words: []string{"write " + addressFile}},
 		{name: "an address that cannot be replaced", f: good, prepare: func() { must(t, os.Mkdir(addressFile, 0o700)) }, class: os.ErrExist, words: []string{"write " + addressFile}},
 		// The daemon is up already.
-		{name: "a cgroup that cannot be", f: good, stdin: marshal(t, anyOf(t, optionsType, &runcopts.Options{ShimCgroup: "/shim-test\x00"})),
+		{name: "a cgroup that cannot be", f: good, stdin: marshal(t, anyOf(t, wire.OptionsName, &wire.Options{ShimCgroup: "/shim-test\x00"})),
 			class: unix.EINVAL, words: []string{"option shim_cgroup"}},
 	}
 	for _, c := range cases {

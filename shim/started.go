@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"example.io/shim/shim/ttrpc"
 )
 
 // Caller is who executed `start`, as the daemon sees it that does the work of `start` itself.
@@ -31,7 +32,7 @@ func ServeStarted(f Flags, c Caller, d Daemon) error {
 		return errors.Join(err, b.l.Close(), os.Remove(b.path))
 	}
 	f.Socket = b.path
-	return serve(f, d, func() (net.Listener, error) { return b.l, nil })
+	return serve(f, d, func() (*ttrpc.Listener, error) { return b.l, nil })
 }
 
 // settle makes a daemon of us.

@@ -22,7 +22,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/containerd/errdefs"
-	"github.com/containerd/log"
 
 	"example.io/shim/io/logger"
 	"example.io/shim/io/streams"
@@ -156,4 +155,4 @@ func cleanup(ctx context.Context, bundle string) (int, error) {
 }
 
 // logf writes to the log of the daemon, which is on standard error.
-func logf(format string, args ...any) { log.L.Warnf(format, args...) }
+func logf(format string, args ...any) { shim.Logf(format, args...) }

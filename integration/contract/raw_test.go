@@ -28,7 +28,7 @@ import (
 	"example.io/shim/integration/trace"
 )
 
-// The services of a shim's socket. Their messages are the same (a test of package shim compares them).
+// The services of a shim's socket. Their messages are the same (integration/wire compares them).
 const (
 	taskV2 = "containerd.task.v2.Task"
 	taskV3 = "containerd.task.v3.Task"

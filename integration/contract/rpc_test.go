@@ -102,6 +102,13 @@ func TestUnknown(t *testing.T) {
 				r.must(method+" of an unknown "+exec, errdefs.IsNotFound, r.errOf(method, q), "nosuch")
 			}
 		}
+		file := (&taskapi.StateRequest{}).ProtoReflect().Descriptor().ParentFile()
+		for i := range file.Services().ByName("Task").Methods().Len() {
+			m := file.Services().ByName("Task").Methods().Get(i)
+			if err := r.errOf(string(m.Name()), &emptypb.Empty{}); errdefs.IsNotImplemented(err) {
+				t.Errorf("%s with an empty request: %v", m.Name(), err)
+			}
+		}
 		r.must("unknown method", errdefs.IsNotImplemented, r.errOf("NoSuch", &emptypb.Empty{}))
 		r.service = "containerd.task.v9.Task"
 		r.must("unknown service", errdefs.IsNotImplemented, r.errOf("State", &taskapi.StateRequest{ID: known}))
