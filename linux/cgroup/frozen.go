@@ -19,6 +19,8 @@ func Frozen(s State) (bool, error) {
 	for _, d := range s.Dirs {
 		file, frozen := "freezer.state", "FROZEN"
 		switch {
+		case d.Unified && s.Version == 1: // hybrid: the freezer of v1 is the one that is asked
+			continue
 		case d.Unified:
 			file, frozen = "cgroup.freeze", "1"
 		case !d.Has("freezer"):

@@ -237,7 +237,7 @@ func (c *v1) Kill(sig syscall.Signal) error {
 	}
 	// Frozen processes do not fork, and die only when thawed.
 	freezer := c.dir("freezer")
-	for range killRounds {
+	for round := range killRounds {
 		pids, err := c.Pids()
 		if errors.Is(err, fs.ErrNotExist) || err == nil && len(pids) == 0 {
 			return nil
@@ -245,8 +245,11 @@ func (c *v1) Kill(sig syscall.Signal) error {
 		if err != nil {
 			return err
 		}
-		frozen := freezer != "" && write(freezer, "freezer.state", "FROZEN") == nil
-		err = c.signalAll(sig)
+		all := round == 0 && c.killUnified()
+		frozen := freezer != "" && (all || write(freezer, "freezer.state", "FROZEN") == nil)
+		if !all {
+			err = c.signalAll(sig)
+		}
 		if frozen {
 			err = errors.Join(err, write(freezer, "freezer.state", "THAWED"))
 		}
@@ -256,6 +259,18 @@ func (c *v1) Kill(sig syscall.Signal) error {
 		time.Sleep(time.Millisecond) // they die on their own time
 	}
 	return nil // what is left has got its SIGKILL and cannot die now (uninterruptible); Delete will say so
+}
+
+// killUnified has the kernel kill all that is in the container's cgroup of the v2 hierarchy, where a hybrid machine has one (Linux 5.14); those that have
+// moved elsewhere are found by the others.
+func (c *v1) killUnified() bool {
+	i := slices.IndexFunc(c.dirs, func(d files.Dir) bool { return d.Unified })
+	if i < 0 {
+		return false
+	}
+	d := c.dirs[i]
+	own := d.Own == d.Path || strings.HasPrefix(d.Own, d.Path+"/") // we would die with them
+	return !own && write(d.Path, "cgroup.kill", "1") == nil
 }
 
 func (c *v1) signalAll(sig syscall.Signal) error {

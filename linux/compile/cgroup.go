@@ -162,29 +162,53 @@ func (c *compiler) openCgroups() error {
 		return nil
 	}
 	for _, d := range c.dirs {
+		if d.Unified {
+			c.openHybrid(d)
+			continue
+		}
 		r := c.open(plan.Step{Label: "open the cgroup " + d.Path}, joinFile(d), abi.O_WRONLY, "O_WRONLY")
-		c.joins = append(c.joins, r)
+		c.joins = append(c.joins, joining{d, r})
+		c.keep = append(c.keep, r)
 	}
-	c.keep = append(c.keep, c.joins...)
 	return nil
 }
 
-// joinFile is what a process writes to join a cgroup. That of v2 is among the others on a hybrid machine, in a systemd unit; it has no such file, and
-// what is written to cgroup.procs waits for a grace period.
-func joinFile(d files.Dir) string {
-	if d.Unified {
-		return path.Join(d.Path, "cgroup.procs")
+// joining is a cgroup of a v1 hierarchy, and a descriptor of the file that its processes join it by.
+type joining struct {
+	dir files.Dir
+	reg plan.Reg
+}
+
+// joinFile is what a process of v1 writes to join a cgroup.
+func joinFile(d files.Dir) string { return path.Join(d.Path, "tasks") }
+
+// openHybrid opens the container's cgroup in the v2 hierarchy of a machine with v1, which the child is born in. A further process of a container that has
+// not that one there is born at the top: no controller is missed.
+func (c *compiler) openHybrid(d files.Dir) {
+	s := plan.Step{Label: "open the cgroup " + d.Path, Why: "clone3(2), CLONE_INTO_CGROUP: what is written to cgroup.procs waits for a grace period"}
+	if c.create {
+		c.into = c.open(s, d.Path, abi.O_PATH|abi.O_DIRECTORY, "O_PATH|O_DIRECTORY")
+		return
 	}
-	return path.Join(d.Path, "tasks")
+	have := c.b.Label()
+	c.into = c.b.Temp("cgroup")
+	s.Sys, s.Save, s.FD, s.Tolerate = abi.SysOpenat, c.into, true, []abi.Errno{abi.ENOENT}
+	for _, dir := range []string{d.Path, d.Mount} {
+		s.Path, s.Args = dir, []plan.Arg{plan.AtCwd(), c.b.Str(dir), plan.T(abi.O_PATH|abi.O_DIRECTORY|abi.O_CLOEXEC, "O_PATH|O_DIRECTORY|O_CLOEXEC"), plan.V(0)}
+		if i := c.b.Add(s); dir == d.Path {
+			c.b.OnOK(i, have)
+		}
+		s.Label, s.Tolerate = "open the top of the hierarchy instead", nil
+	}
+	c.b.Place(have)
 }
 
 // joinCgroups puts the child into its cgroups. It moves itself: "0" to tasks is the only write that does not wait for a grace period of
 // the kernel, and no thread of the runtime is ever in a container's cgroup, where a freezer would hold it.
 func (c *compiler) joinCgroups() {
-	for i, r := range c.joins {
-		d := c.dirs[i]
-		c.write(plan.Step{Label: "join the cgroup " + d.Path, Path: joinFile(d), Source: "/linux/cgroupsPath",
-			Why: "cgroups(7); 0 is the caller"}, r, "0")
-		c.close(r, "the cgroup")
+	for _, j := range c.joins {
+		c.write(plan.Step{Label: "join the cgroup " + j.dir.Path, Path: joinFile(j.dir), Source: "/linux/cgroupsPath",
+			Why: "cgroups(7); 0 is the caller"}, j.reg, "0")
+		c.close(j.reg, "the cgroup")
 	}
 }

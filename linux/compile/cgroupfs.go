@@ -19,7 +19,7 @@ type bindOf struct {
 func (c *compiler) openCgroupBinds(mt *mount) {
 	for _, d := range c.dirs {
 		if d.Unified {
-			continue // hybrid, in a systemd unit: it has no controllers
+			continue // hybrid: it has no controllers
 		}
 		name := strings.TrimPrefix(strings.Join(d.Controllers, ","), "name=")
 		b := bindOf{name: name}

@@ -62,8 +62,8 @@ type compiler struct {
 	root    plan.Reg   // the container's root, a mount of its own
 	mounts  []*mount
 	ns      namespaces
-	joins   []plan.Reg // descriptors of the cgroups' tasks files (v1)
-	into    plan.Reg   // descriptor of the cgroup that the child is born in (v2)
+	joins   []joining  // cgroups of v1
+	into    plan.Reg   // descriptor of the cgroup that the child is born in (v2, hybrid)
 	classes []plan.Reg // descriptors of the resctrl groups' tasks files
 	// question is the message of plan.OpAsk, 0 when nothing was asked yet.
 	question plan.Ref

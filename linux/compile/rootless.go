@@ -7,6 +7,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"example.io/shim/linux/abi"
+	"example.io/shim/linux/facts"
 	"example.io/shim/linux/plan"
 )
 
@@ -14,9 +15,9 @@ import (
 // here with those of its namespace: it copies the trees that it mounts, and enters a container's namespaces by itself.
 
 // rootless says that the runtime has no rights of its own.
-func (c *compiler) rootless() bool {
-	return c.in.Facts.UID != 0 && c.in.Facts.Caps&(1<<capSysAdmin) == 0
-}
+func (c *compiler) rootless() bool { return rootless(c.in.Facts) }
+
+func rootless(f facts.Facts) bool { return f.UID != 0 && f.Caps&(1<<capSysAdmin) == 0 }
 
 // ownSources opens the sources after the child was made, for a child that does it itself, or before.
 func (c *compiler) ownSources(when bool) func() error {

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"example.io/shim/linux/abi"
@@ -22,6 +23,9 @@ func Cgroups(in CreateInput) ([]files.Dir, *unit.Unit, error) {
 			return nil, nil, refuse(pointer, "sets a property of a systemd unit, and the systemd cgroup driver was not asked for (option systemd_cgroup)")
 		}
 		dirs, err := files.Paths(in.Facts.Cgroup, in.Spec.Linux.CgroupsPath, in.Namespace, in.ID)
+		if rootless(in.Facts) && in.Facts.Cgroup.Version == 1 { // who is given cgroups of v1 may not be given those of the hierarchy without controllers
+			dirs = slices.DeleteFunc(dirs, func(d files.Dir) bool { return d.Unified })
+		}
 		return dirs, nil, err
 	}
 	u, err := unit.Parse(in.Spec.Linux.CgroupsPath, in.ID, in.Facts.Cgroup.Systemd.User)

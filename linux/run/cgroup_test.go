@@ -1,8 +1,10 @@
 package run
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"example.io/shim/internal/need"
+	"example.io/shim/linux/cgroup/files"
 )
 
 // isUnified says that this machine has cgroup v2 only. What is v2's alone is tested in a virtual machine (integration/vm).
@@ -97,6 +100,70 @@ func TestCgroupMount(t *testing.T) {
 			t.Errorf("in the host's cgroup namespace: %q", got)
 		}
 	}
+}
+
+// TestEveryHierarchy: a container, and what is added to it, is in its cgroup of every mounted hierarchy, also of that of v2 beside v1; without such a one (it was
+// created by who had none, or its user has moved it away) what is added is at the top. One kill reaches what is frozen by v1's freezer.
+func TestEveryHierarchy(t *testing.T) {
+	deps, ctx := newDeps(t), t.Context()
+	bundle := newBundle(t, func(s *specs.Spec) { s.Process.Args = []string{"sleep", "1000"} })
+	before := takeTrace(t, bundle)
+	c, err := Create(ctx, deps, request(bundle))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	inside := func(pid int, others ...string) {
+		t.Helper()
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range c.state.CgroupDirs {
+			path := strings.TrimPrefix(d.Path, d.Mount)
+			if d.Unified && len(others) > 0 {
+				path = others[0]
+			}
+			if !strings.Contains(string(data), ":"+strings.Join(d.Controllers, ",")+":"+path+"\n") && !strings.Contains(string(data), "0::"+path+"\n") {
+				t.Errorf("not in %s of %v:\n%s", path, d.Controllers, data)
+			}
+		}
+	}
+	add := func(dirs []files.Dir) *Process {
+		p, err := c.Exec(ctx, ExecRequest{ExecID: "x", CgroupDirs: dirs, Spec: []byte(`{"args": ["sleep", "1000"], "cwd": "/", "env": ["PATH=/bin"], "user": {}}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	inside(c.Init().Pid())
+	p := add(nil)
+	inside(p.Pid())
+	if !isUnified(deps) {
+		dirs := slices.Clone(c.state.CgroupDirs)
+		for i := range dirs {
+			if dirs[i].Unified {
+				dirs[i].Path += "/missing"
+			}
+		}
+		q := add(dirs)
+		inside(q.Pid(), "/")
+		defer func() { <-q.Done() }()
+	}
+	if err := c.Cgroup().Freeze(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Cgroup().Kill(unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-p.Done()
+	<-c.Init().Done()
+	if err := c.Delete(ctx); err != nil {
+		t.Fatal(err)
+	}
+	noTrace(t, before, bundle)
 }
 
 // TestDelegation: with cgroup v2, a user may make cgroups in a cgroup of its own that is mounted for it to write, and not raise its own limits.

@@ -60,7 +60,7 @@ func (c *Container) externals() ([]external, error) {
 func (c *Container) externalCgroups(dst string) (list []external) {
 	for _, d := range c.state.CgroupDirs {
 		switch {
-		case d.Unified && c.state.Cgroup.Version == 1: // hybrid, in a systemd unit: it has no controllers
+		case d.Unified && c.state.Cgroup.Version == 1: // hybrid: it has no controllers
 		case !d.Unified:
 			name := strings.TrimPrefix(strings.Join(d.Controllers, ","), "name=")
 			list = append(list, external{name: path.Join(dst, name), source: d.Path})

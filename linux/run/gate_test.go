@@ -105,9 +105,19 @@ func TestGate(t *testing.T) {
 	home := createGated(t, deps, func(s *specs.Spec) { s.Process.Args = []string{"sleep", "1000"} })
 	wantStatus(t, home, Created)
 	c := loadGated(t, deps, home)
-	fds, err := os.ReadDir("/proc/" + strconv.Itoa(c.Pid()) + "/fd")
-	if err != nil || len(fds) != 5 {
-		t.Errorf("the child that waits holds %v (%v), not its streams, the fifo and its signals alone", fds, err)
+	var held []string
+	for end := time.Now().Add(5 * time.Second); len(held) != 5 && time.Now().Before(end); time.Sleep(time.Millisecond) { // it is alone a moment before it has its signals
+		list, err := os.ReadDir("/proc/" + strconv.Itoa(c.Pid()) + "/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = nil
+		for _, fd := range list {
+			held = append(held, fd.Name())
+		}
+	}
+	if len(held) != 5 {
+		t.Errorf("the child that waits holds %v, not its streams, the fifo and its signals alone", held)
 	}
 	if err := c.Start(ctx); err != nil {
 		t.Fatal(err)

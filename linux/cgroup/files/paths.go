@@ -39,7 +39,7 @@ func (d Dir) Parents() []string {
 }
 
 // Paths returns the container's directories. An absolute cgroupsPath is below each hierarchy's mount point, a relative one below our own
-// cgroup (v2: beside it), and the empty one is /<namespace>/<id> (runtime-spec, config-linux.md, "Cgroups Path"). ".." does not lead out of the mount.
+// cgroup (v2: beside it; not on a hybrid machine, where it gives no controllers), and the empty one is /<namespace>/<id> (runtime-spec, config-linux.md, "Cgroups Path"). ".." does not lead out of the mount.
 func Paths(c facts.Cgroup, cgroupsPath, namespace, id string) ([]Dir, error) {
 	if strings.Count(cgroupsPath, ":") == 2 && !strings.HasPrefix(cgroupsPath, "/") {
 		return nil, fmt.Errorf("/linux/cgroupsPath: %q is of the systemd cgroup driver, which was not asked for (option systemd_cgroup): %w", cgroupsPath, errdefs.ErrInvalidArgument)
@@ -53,14 +53,11 @@ func Paths(c facts.Cgroup, cgroupsPath, namespace, id string) ([]Dir, error) {
 	}
 	var dirs []Dir
 	for _, h := range c.Hierarchies {
-		if h.Unified && c.Version == 1 {
-			continue // hybrid: it has no controllers, and a single thread cannot enter it
-		}
 		own := below(h, h.Own)
 		base := h.Mount
 		if !path.IsAbs(rel) {
 			base = own
-			if h.Unified && own != h.Mount {
+			if h.Unified && c.Version == 2 && own != h.Mount {
 				base = path.Dir(own) // we are in own, and a cgroup with processes cannot give controllers to children (cgroups(7))
 			}
 		}
