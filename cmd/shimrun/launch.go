@@ -177,6 +177,8 @@ func stepWords(s *plan.StepError) string {
 		}
 	case strings.HasPrefix(s.Label, "open the cgroup ") || strings.HasPrefix(s.Label, "join the cgroup "):
 		return fmt.Sprintf("error adding pid to cgroups: %v: ", s.Errno)
+	case s.Call == plan.CallStartUnit && s.Errno == abi.EEXIST:
+		return "container's cgroup is not empty: "
 	case s.Call == plan.CallAgent:
 		return "failed to connect with seccomp agent: "
 	case s.Command != "" && s.Errno != 0:

@@ -43,7 +43,11 @@ func (c *compiler) makeHierarchies(dirs []files.Dir) {
 					Args: []plan.Arg{plan.AtCwd(), c.b.Str(dir), plan.T(0o755, "0755")}, Tolerate: []abi.Errno{abi.EEXIST},
 					Stays: "other containers are in it too"})
 			} else {
-				c.makeLeaf(dir, d.Has("freezer"))
+				freezer := func() {}
+				if d.Has("freezer") {
+					freezer = func() { c.checkThawed(dir) }
+				}
+				c.makeLeaf(dir, freezer)
 			}
 			if d.Has("cpuset") {
 				c.inheritCpuset(dir)
@@ -62,8 +66,8 @@ func (c *compiler) limitHierarchies(writes []files.Write) {
 }
 
 // makeLeaf makes the container's own directory. One that is there already must be empty of processes: they would be the container's, and
-// die with it.
-func (c *compiler) makeLeaf(dir string, freezer bool) {
+// die with it. And it must pass the check of its freezer.
+func (c *compiler) makeLeaf(dir string, freezer func()) {
 	made := c.b.Label()
 	i := c.b.Add(plan.Step{Label: "make the cgroup " + dir, Source: "/linux/cgroupsPath", Path: dir, Sys: abi.SysMkdirat,
 		Args: []plan.Arg{plan.AtCwd(), c.b.Str(dir), plan.T(0o755, "0755")}, Tolerate: []abi.Errno{abi.EEXIST},
@@ -76,22 +80,31 @@ func (c *compiler) makeLeaf(dir string, freezer bool) {
 	s.Args = []plan.Arg{plan.R(r), plan.A(c.b.Buf("procs", 8)), plan.V(8)}
 	c.b.Add(s)
 	c.close(r, "cgroup.procs")
-	if freezer {
-		c.checkThawed(dir)
-	}
+	freezer()
 	c.b.Place(made)
 }
 
 // checkThawed refuses a cgroup that is frozen already: the child would stop when it enters, and everybody with it.
 func (c *compiler) checkThawed(dir string) {
-	const thawed = "THAWED\n"
-	s := plan.Step{Label: "container's cgroup unexpectedly frozen: look at " + dir, Source: "/linux/cgroupsPath", Path: dir, Why: whyV1 + "freezer-subsystem.rst"}
-	r, buf := c.open(s, path.Join(dir, "freezer.state"), abi.O_RDONLY, "O_RDONLY"), c.b.Buf("freezer.state", 16)
-	s.Sys, s.Args = abi.SysRead, []plan.Arg{plan.R(r), plan.A(buf), plan.V(16)}
+	c.checkFreezer(dir, "freezer.state", whyV1+"freezer-subsystem.rst", 0, "THAWED\n\x00")
+}
+
+// checkMoving is checkThawed in the v2 hierarchy, where the file also tells of a frozen cgroup above.
+func (c *compiler) checkMoving(dir string) {
+	const before, line = "populated 0\nf", "rozen 0\n"
+	c.checkFreezer(dir, "cgroup.events", whyV2+", Core Interface Files", len(before), line)
+}
+
+// checkFreezer wants a file to have these eight bytes at an offset.
+func (c *compiler) checkFreezer(dir, file, why string, offset int, want string) {
+	const size = 64 // of the whole file
+	s := plan.Step{Label: "container's cgroup unexpectedly frozen: look at " + dir, Source: "/linux/cgroupsPath", Path: dir, Why: why}
+	r, buf := c.open(s, path.Join(dir, file), abi.O_RDONLY, "O_RDONLY"), c.b.Buf(file, size)
+	s.Sys, s.Args = abi.SysRead, []plan.Arg{plan.R(r), plan.A(buf), plan.V(size)}
 	c.b.Add(s)
-	c.close(r, "freezer.state")
-	c.b.Add(plan.Step{Label: s.Label, Source: s.Source, Path: dir, Op: plan.OpCheck, Args: []plan.Arg{plan.M(buf, 0)}, Mask: ^uint64(0),
-		Equal: binary.LittleEndian.Uint64([]byte(thawed + "\x00")), Errno: abi.EBUSY})
+	c.close(r, file)
+	c.b.Add(plan.Step{Label: s.Label, Source: s.Source, Path: dir, Op: plan.OpCheck, Args: []plan.Arg{plan.M(buf, offset)}, Mask: ^uint64(0),
+		Equal: binary.LittleEndian.Uint64([]byte(want)), Errno: abi.EBUSY})
 }
 
 // inheritCpuset copies the parent's CPUs and memory nodes to a new cpuset, which nothing can enter before (cpusets.rst, 1.4).

@@ -83,6 +83,7 @@ func (c *compiler) makeUnifiedUnit() error {
 	if err := c.startUnit(writes); err != nil {
 		return err
 	}
+	c.checkMoving(d.Path) // systemd takes a directory that is there
 	rest, ready := c.b.Label(), c.b.Label()
 	top := path.Join(d.Mount, c.in.Facts.Cgroup.Systemd.Cgroup)
 	list := files.Enable(d)

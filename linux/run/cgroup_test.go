@@ -1,19 +1,24 @@
 package run
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"example.io/shim/internal/need"
 	"example.io/shim/linux/cgroup/files"
+	"example.io/shim/linux/compile"
 )
 
 // isUnified says that this machine has cgroup v2 only. What is v2's alone is tested in a virtual machine (integration/vm).
@@ -235,4 +240,42 @@ func TestNoRoom(t *testing.T) {
 		t.Errorf("with room for one page: %v", err)
 	}
 	noTrace(t, before, bundle)
+}
+
+// TestFrozenCgroup: a cgroup that is there and frozen is refused. On v2 the container's process would stop at its first instruction, and its creator would
+// wait for it without end.
+func TestFrozenCgroup(t *testing.T) {
+	deps := newDeps(t)
+	sleeping(t, deps, nil) // where there is a slice, it is there while this one runs
+	path := cgroupsPath("frozen")
+	bundle := newBundle(t, func(s *specs.Spec) { s.Linux.CgroupsPath = path })
+	in := compile.CreateInput{ID: "frozen", Spec: &specs.Spec{Linux: &specs.Linux{CgroupsPath: path}}, Facts: deps.Facts, SystemdCgroup: bySystemd}
+	if bySystemd {
+		var err error
+		if in.Facts, err = SystemdFacts(t.Context(), deps.Facts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dirs, _, err := compile.Cgroups(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, text := "cgroup.freeze", "1"
+	dir := dirs[0]
+	if !isUnified(deps) {
+		file, text = "freezer.state", "FROZEN"
+		dir, _ = files.Find(dirs, "freezer")
+	}
+	if err := os.MkdirAll(dir.Path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Rmdir(dir.Path) }) // the unit may have taken it along
+	if err := os.WriteFile(filepath.Join(dir.Path, file), []byte(text), 0); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if _, err := Create(ctx, deps, request(bundle)); !errors.Is(err, errdefs.ErrFailedPrecondition) || !strings.Contains(err.Error(), "unexpectedly frozen") {
+		t.Errorf("%v, want it to be refused as frozen", err)
+	}
 }
