@@ -114,3 +114,12 @@ func TestParseSignal(t *testing.T) {
 		}
 	}
 }
+
+// TestGlobals: options before the command that are none are refused by name, before anything is done.
+func TestGlobals(t *testing.T) {
+	for _, c := range [][2]string{{"--rootless=maybe", `--rootless: "maybe"`}, {"--cgroup-manager=runc", `--cgroup-manager: "runc"`}, {"--log-format=xml", `log-format: "xml"`}} {
+		if err := newApp("shimrun", nil).run([]string{c[0], "list"}); err == nil || !strings.Contains(err.Error(), c[1]) {
+			t.Errorf("%s: %v, want %s", c[0], err, c[1])
+		}
+	}
+}

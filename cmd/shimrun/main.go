@@ -41,6 +41,7 @@ type app struct {
 	logFile       string
 	logFormat     string
 	systemdCgroup bool
+	cgroupManager string
 	rootless      string
 	criu          string
 	version       bool
@@ -114,6 +115,7 @@ func (a *app) globals() *pflag.FlagSet {
 	fs.StringVar(&a.logFile, "log", "", "write the log to `FILE` instead of standard error")
 	fs.StringVar(&a.logFormat, "log-format", "text", "form of the log, text or json")
 	fs.BoolVar(&a.systemdCgroup, "systemd-cgroup", false, "let systemd make the cgroups: cgroupsPath is then SLICE:PREFIX:NAME")
+	fs.StringVar(&a.cgroupManager, "cgroup-manager", managerFiles, "who makes the cgroups: cgroupfs (we), systemd (as --systemd-cgroup) or disabled (nobody)")
 	fs.StringVar(&a.rootless, "rootless", "auto", "do without what only root may do: true, false or auto")
 	fs.StringVar(&a.criu, "criu", "", "not used: criu is found by PATH")
 	_ = fs.MarkHidden("criu")
@@ -142,6 +144,13 @@ func (a *app) run(args []string) error {
 	default:
 		return fmt.Errorf("--rootless: %q is none of true, false and auto", a.rootless)
 	}
+	switch a.cgroupManager {
+	case managerFiles, managerNone:
+	case managerSystemd:
+		a.systemdCgroup = true
+	default:
+		return fmt.Errorf("--cgroup-manager: %q is none of %s, %s and %s", a.cgroupManager, managerFiles, managerSystemd, managerNone)
+	}
 	a.rootGiven = fs.Changed("root")
 	if !a.rootGiven {
 		a.root = defaultRoot()
@@ -152,6 +161,13 @@ func (a *app) run(args []string) error {
 	}
 	return a.dispatch(fs.Arg(0), fs.Args()[1:])
 }
+
+// Values of --cgroup-manager, an option of crun's by which Podman asks for a container without cgroups of its own.
+const (
+	managerFiles   = "cgroupfs"
+	managerSystemd = "systemd"
+	managerNone    = "disabled"
+)
 
 // semver makes a version in three numbers of what is none: tools parse it.
 func semver(v string) string {

@@ -29,6 +29,13 @@ func (a *app) isRootless() bool {
 
 // withoutCgroup says that the container gets no cgroup of its own: a plain user has none unless one was delegated. That is said, not done in silence.
 func (a *app) withoutCgroup(f facts.Facts, s *specs.Spec, id string) (bool, error) {
+	if a.cgroupManager == managerNone {
+		if s.Linux.CgroupsPath != "" {
+			a.log.warn("--cgroup-manager=%s: %s is not made", managerNone, s.Linux.CgroupsPath)
+		}
+		a.warnUnkillable(s)
+		return true, nil
+	}
 	if !a.isRootless() || a.systemdCgroup { // the user's own systemd delegates
 		return false, nil
 	}
@@ -43,13 +50,20 @@ func (a *app) withoutCgroup(f facts.Facts, s *specs.Spec, id string) (bool, erro
 		return false, fmt.Errorf("unable to apply cgroup configuration: rootless needs no limits + no cgrouppath when no permission is granted for cgroups: %s: %w",
 			s.Linux.CgroupsPath, unix.EACCES)
 	}
-	if !spec.OwnPidNamespace(s) {
-		a.log.warn("Creating a rootless container with no cgroup and no private pid namespace. Such configuration is strongly discouraged: " +
-			"nothing can kill all processes of the container")
-	} else {
-		a.log.debug("no cgroup is delegated to us: the container has none of its own, and no limits")
+	if !a.warnUnkillable(s) {
+		a.log.warn("no cgroup is delegated to us: the container has none of its own, and so no limits, pause and statistics")
 	}
 	return true, nil
+}
+
+// warnUnkillable says when nothing holds the processes of a container without a cgroup together.
+func (a *app) warnUnkillable(s *specs.Spec) bool {
+	if spec.OwnPidNamespace(s) {
+		return false
+	}
+	a.log.warn("Creating a rootless container with no cgroup and no private pid namespace. Such configuration is strongly discouraged: " +
+		"nothing can kill all processes of the container")
+	return true
 }
 
 // delegated says that we may make each of these directories.

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -23,7 +24,27 @@ const MaxBytes = 16 << 20
 
 // Parse reads a config.json. The error is a *FieldError of errdefs.ErrInvalidArgument: text that is not JSON is named by line and column, a value of a
 // wrong type by its pointer. The content is checked by Validate.
-func Parse(data []byte) (*specs.Spec, error) { return parse(data, readSpec) }
+func Parse(data []byte) (*specs.Spec, error) {
+	s, err := parse(data, readSpec)
+	if err == nil {
+		asMeant(s)
+	}
+	return s, err
+}
+
+// asMeant changes what an older version of the specification, by which s says that it was written, has meant otherwise. Until 1.3 a limit of processes of 0 was
+// none: Podman 4 writes 0 for no limit.
+func asMeant(s *specs.Spec) {
+	const pidsSince = 3 // 1.3, "config-linux: clarify pids cgroup settings"
+	_, rest, _ := strings.Cut(s.Version, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	if n, err := strconv.Atoi(minor); err != nil || n >= pidsSince || s.Linux == nil || s.Linux.Resources == nil {
+		return
+	}
+	if r := s.Linux.Resources; r.Pids != nil && r.Pids.Limit != nil && *r.Pids.Limit == 0 {
+		r.Pids = nil
+	}
+}
 
 // ParseProcess reads a process, as Exec requests carry it (config.md, "process"). Errors are those of Parse; pointers begin at the process.
 func ParseProcess(data []byte) (*specs.Process, error) { return parse(data, readProcess) }

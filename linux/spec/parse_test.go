@@ -118,6 +118,23 @@ func FuzzValidate(f *testing.F) {
 	})
 }
 
+// TestOlderPids: what 0 means as a limit of processes depends on the version that a config.json says it is of.
+func TestOlderPids(t *testing.T) {
+	for version, none := range map[string]bool{"1.0.2-dev": true, "1.0.0": true, "1.2.1": true, "1.3.0": false, "1.3.0-rc.1": false, "1.10.0": false} {
+		s, err := Parse([]byte(`{"ociVersion": "` + version + `", "linux": {"resources": {"pids": {"limit": 0}}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Linux.Resources.Pids == nil; got != none {
+			t.Errorf("version %s: no limit is %v, want %v", version, got, none)
+		}
+	}
+	s, err := Parse([]byte(`{"ociVersion": "1.0.2", "linux": {"resources": {"pids": {"limit": 5}}}}`))
+	if err != nil || *s.Linux.Resources.Pids.Limit != 5 {
+		t.Errorf("a limit of 5 of an older version is gone: %v", err)
+	}
+}
+
 func BenchmarkParseAndValidate(b *testing.B) {
 	data, err := os.ReadFile("testdata/ctr-plain.json")
 	if err != nil {
