@@ -23,7 +23,7 @@ func (a *app) readSpec(id, bundle string) (*specs.Spec, []byte, error) {
 		return nil, nil, err
 	}
 	file := filepath.Join(bundle, run.ConfigFile)
-	s, err := spec.Parse(data)
+	s, usual, err := spec.ParseUsual(data)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", file, err)
 	}
@@ -46,7 +46,7 @@ func (a *app) readSpec(id, bundle string) (*specs.Spec, []byte, error) {
 		return nil, nil, err
 	}
 	changed = notify || changed
-	if err := run.ValidateSpec(file, s); err != nil {
+	if err := run.ValidateSpec(file, s, usual); err != nil {
 		return nil, nil, err
 	}
 	if changed {

@@ -103,7 +103,7 @@ func (a *app) exec(id string, args []string, o *execOptions) error {
 	if err != nil {
 		return err
 	}
-	proc, err := c.Exec(ctx, run.ExecRequest{ExecID: "process", Process: p, Terminal: p.Terminal, CgroupDirs: dirs, PreserveFDs: o.preserveFDs,
+	proc, err := c.Exec(ctx, run.ExecRequest{ExecID: "process", Process: p, Usual: o.process == "", Terminal: p.Terminal, CgroupDirs: dirs, PreserveFDs: o.preserveFDs,
 		Detach: o.detach, Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}})
 	if err != nil {
 		return err

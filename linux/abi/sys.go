@@ -5,6 +5,9 @@ package abi
 // Sys is a system call that a plan can hold. The number differs by architecture; see Number.
 type Sys uint8
 
+// AllSys is as many as there can be: the length of a table by system call.
+const AllSys = 1 << 8
+
 // The system calls. See each one's page in section 2 of the manual.
 const (
 	SysNone Sys = iota

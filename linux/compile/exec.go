@@ -13,6 +13,9 @@ import (
 	"example.io/shim/linux/spec"
 )
 
+// usualExecSteps is somewhat more than the plan of a further process has on cgroup v1.
+const usualExecSteps = 160
+
 // ExecInput is what a further process of a container is made of. Process has passed spec.ValidateProcess.
 type ExecInput struct {
 	ID, ExecID   string
@@ -32,6 +35,7 @@ type ExecInput struct {
 func Exec(in ExecInput) (*plan.Plan, error) {
 	c := &compiler{b: plan.NewBuilder("exec " + in.ExecID + " in " + in.ID), spec: in.Spec, proc: in.Process, program: in.path, dirs: in.CgroupDirs,
 		in: CreateInput{ID: in.ID, Spec: in.Spec, Facts: in.Facts, Terminal: in.Process.Terminal, NoNewKeyring: in.NoNewKeyring, PreserveFDs: in.PreserveFDs}}
+	c.b.Grow(usualExecSteps)
 	if len(in.Filter) > 0 {
 		c.ready = bpf.Parse(in.Filter)
 	}

@@ -32,8 +32,13 @@ func NewBuilder(name string) *Builder {
 	return &Builder{p: Plan{Name: name, Regs: make([]string, 1), Data: make([]Item, 1)}, strings: map[string]Ref{}}
 }
 
-// Grow makes room for n steps: a plan of hundreds is not copied each time that it doubles.
-func (b *Builder) Grow(n int) { b.p.Steps = slices.Grow(b.p.Steps, n) }
+// Grow makes room for n steps, and for as many items and registers as they mostly have: a plan of hundreds is not copied each time that it doubles.
+func (b *Builder) Grow(n int) {
+	b.p.Steps, b.p.Data, b.p.Regs = slices.Grow(b.p.Steps, n), slices.Grow(b.p.Data, n/2), slices.Grow(b.p.Regs, n/4)
+	if len(b.strings) == 0 {
+		b.strings = make(map[string]Ref, n/3)
+	}
+}
 
 // In sets the actor and phase of the steps that follow.
 func (b *Builder) In(a Actor, ph Phase) { b.actor, b.phase = a, ph }

@@ -76,11 +76,11 @@ const (
 
 // Arg is one argument of a step. Text is its symbolic form for people ("O_PATH|O_CLOEXEC"), "" for none.
 type Arg struct {
-	Kind  Kind
 	Value uint64
+	Text  string
 	Reg   Reg
 	Data  Ref
-	Text  string
+	Kind  Kind
 }
 
 // Item is a piece of the data area: a string, a structure that is passed by address, or a buffer to be filled.
@@ -110,37 +110,38 @@ type Undo struct {
 
 // Step is one thing that one actor does.
 type Step struct {
-	Actor  Actor
-	Op     Op
+	// What is small stands together: a plan has hundreds of steps, and each start of a container touches new memory for them.
+	Actor   Actor
+	Op      Op
+	Sys     abi.Sys
+	FD      bool // the saved result is a descriptor of the actor
+	HasWant bool // see Want
+	// ExitParent makes the process that called clone3 in the child leave: the new process goes on with the list.
+	ExitParent bool
+	Retry      uint8 // how often RetryOn is answered by another try before it counts as the result
+	RetryOn    abi.Errno
+	Save       Reg       // the result goes here, also a tolerated -errno
+	Errno      abi.Errno // OpCheck: what the step fails with; also replaces any errno of a system call when not 0
+	Fault      abi.Errno // when not 0, makes the step fail with it instead of being carried out
+
 	Phase  Phase
 	Label  string // "mount proc on /proc"
 	Source string // JSON pointer into config.json, "" when it comes from no field
 	Why    string // man page, specification section, CVE or kernel commit
 	Path   string // what it works on, for the error text
-	Sys    abi.Sys
-	Args   []Arg // at most 6
-	Save   Reg   // the result goes here, also a tolerated -errno
-	FD     bool  // the saved result is a descriptor of the actor
+	Args   []Arg  // at most 6
 	// Tolerate lists errnos after which the plan goes on (at OnErr). At most MaxErrnos.
 	Tolerate []abi.Errno
 	// OnOK and OnErr are the indexes of the step to go on with after a success and after a tolerated error; 0 is the
 	// next one. Forward only, and of the same actor. Set them by a Label of the Builder.
 	OnOK, OnErr int
-	// Retry is how often RetryOn is answered by another try before it counts as the result.
-	Retry   uint8
-	RetryOn abi.Errno
-	// Want, with HasWant, is the only good result: another one fails the step with EPROTO.
-	Want    int64
-	HasWant bool
-	Mask    uint64    // OpCheck
-	Equal   uint64    // OpCheck, OpExit
-	Errno   abi.Errno // OpCheck: what the step fails with; also replaces any errno of a system call when not 0
-	Keep    []Reg     // OpCloseAll
-	Call    string    // OpCall, OpAsk
-	Ask     []Arg     // OpAsk: Call's arguments
-	// ExitParent makes the process that called clone3 in the child leave: the new process goes on with the list.
-	ExitParent bool
-	Undo       *Undo
+	Want        int64  // with HasWant, the only good result: another one fails the step with EPROTO
+	Mask        uint64 // OpCheck
+	Equal       uint64 // OpCheck, OpExit
+	Keep        []Reg  // OpCloseAll
+	Call        string // OpCall, OpAsk
+	Ask         []Arg  // OpAsk: Call's arguments
+	Undo        *Undo
 	// Stays says why what the parent's step makes is not taken back: others use it too.
 	Stays string
 	// Command is the command as the user wrote it, on the steps that look it up or execute it: their errors carry the words from
@@ -148,8 +149,6 @@ type Step struct {
 	Command string
 	// Warning says what the step leaves out of what was asked for, where the specification wants a warning and no error. Package run logs it.
 	Warning string
-	// Fault, when not 0, makes the step fail with it instead of being carried out.
-	Fault abi.Errno
 }
 
 // Plan is a compiled container or process.

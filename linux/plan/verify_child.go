@@ -9,7 +9,7 @@ import (
 
 // beforeClose are the calls that the child may make while it still has the runtime's descriptors: none touches a file, and none lets
 // anybody in the container see it. setns(2) is not among them (CVE-2016-9962).
-var beforeClose = map[abi.Sys]bool{
+var beforeClose = [abi.AllSys]bool{
 	abi.SysPrctl: true, abi.SysClose: true, abi.SysDup3: true, abi.SysFcntl: true, abi.SysSetsid: true, abi.SysSetpgid: true, abi.SysGetpid: true,
 	abi.SysGetppid: true, abi.SysRtSigprocmask: true, abi.SysRtSigaction: true, abi.SysRead: true, abi.SysUmask: true, abi.SysCloseRange: true,
 }
@@ -151,7 +151,7 @@ func (v *verifier) identity() {
 }
 
 // behindFilter are the calls that the child may make under its filter: those that give up what loading it needed, tell the parent, and execute.
-var behindFilter = map[abi.Sys]bool{abi.SysCapset: true, abi.SysRead: true, abi.SysWrite: true, abi.SysExecve: true, abi.SysExecveat: true}
+var behindFilter = [abi.AllSys]bool{abi.SysCapset: true, abi.SysRead: true, abi.SysWrite: true, abi.SysExecve: true, abi.SysExecveat: true}
 
 // seccomp checks the place of filters.
 func (v *verifier) seccomp() {

@@ -3,6 +3,7 @@ package plan
 import (
 	"bytes"
 	"math"
+	"slices"
 
 	"example.io/shim/linux/abi"
 )
@@ -42,7 +43,7 @@ func (v *verifier) form() {
 		v.formArgs(i, s)
 		if s.Undo != nil {
 			v.formArgList(i, s.Undo.Args, false)
-			if _, ok := s.Undo.Sys.Number("amd64"); ok == (s.Undo.Call != "") || s.Undo.Call != "" && !undoCalls[s.Undo.Call] {
+			if _, ok := s.Undo.Sys.Number("amd64"); ok == (s.Undo.Call != "") || s.Undo.Call != "" && !slices.Contains(undoCalls, s.Undo.Call) {
 				v.fail("args", i, "its undo has no system call and no known function, or both")
 			}
 		}
@@ -117,22 +118,32 @@ func (v *verifier) formJump(i int, s *Step, on string, to int) {
 	}
 }
 
-// argCount is the number of arguments that an operation has; those not listed have any number.
-var argCount = map[Op]int{OpCheck: 1, OpMove: 2, OpClone: 1, OpCloseAll: 0, OpGate: 0, OpExit: 1, OpAsk: 2}
+// argCount is the number of arguments that an operation has, -1 for any.
+func argCount(op Op) int {
+	switch op {
+	case OpCloseAll, OpGate:
+		return 0
+	case OpCheck, OpClone, OpExit:
+		return 1
+	case OpMove, OpAsk:
+		return 2
+	}
+	return -1
+}
 
 // calls are the functions of OpCall.
-var calls = map[string]bool{CallHome: true, CallIDMap: true, CallUserns: true, CallArmOOM: true, CallAdopt: true, CallReceive: true, CallMountIn: true, CallOOMScore: true,
-	CallHook: true, CallAgent: true, CallCopyUp: true, CallMountMapped: true, CallMountLoop: true, CallTimeOffsets: true, CallMoveNetDevice: true, CallCgroup: true,
-	CallMapMount: true, CallSchemata: true, CallHasSchemata: true, CallStartUnit: true, CallSetUnit: true, CallLeaveUnit: true}
+var calls = []string{CallHome, CallIDMap, CallUserns, CallArmOOM, CallAdopt, CallReceive, CallMountIn, CallOOMScore,
+	CallHook, CallAgent, CallCopyUp, CallMountMapped, CallMountLoop, CallTimeOffsets, CallMoveNetDevice, CallCgroup,
+	CallMapMount, CallSchemata, CallHasSchemata, CallStartUnit, CallSetUnit, CallLeaveUnit}
 
 // asks are the functions of OpAsk.
-var asks = map[string]bool{CallTarget: true}
+var asks = []string{CallTarget}
 
 // undoCalls are the functions that take a step back.
-var undoCalls = map[string]bool{CallStopUnit: true}
+var undoCalls = []string{CallStopUnit}
 
 func (v *verifier) formArgs(i int, s *Step) {
-	if n, ok := argCount[s.Op]; ok && len(s.Args) != n && !(s.Op == OpClone && len(s.Args) == n+1) {
+	if n := argCount(s.Op); n >= 0 && len(s.Args) != n && !(s.Op == OpClone && len(s.Args) == n+1) {
 		v.fail("args", i, "%d arguments instead of %d", len(s.Args), n)
 		return
 	}
@@ -148,7 +159,7 @@ func (v *verifier) formArgs(i int, s *Step) {
 			return
 		}
 	}
-	if s.Op == OpCall && !calls[s.Call] {
+	if s.Op == OpCall && !slices.Contains(calls, s.Call) {
 		v.fail("args", i, "calls %q, which is not known", s.Call)
 	}
 	if s.Op == OpMove && s.Args[1].Kind != Addr {
@@ -179,7 +190,7 @@ func (v *verifier) formAsk(i int, s *Step) {
 	if s.Op != OpAsk {
 		return
 	}
-	if !asks[s.Call] || s.OnOK != 0 || len(s.Tolerate) > 0 || s.Save != 0 {
+	if !slices.Contains(asks, s.Call) || s.OnOK != 0 || len(s.Tolerate) > 0 || s.Save != 0 {
 		v.fail("args", i, "asks for %q, or has another way on than to the next step", s.Call)
 	}
 	v.formArgList(i, s.Ask, false)

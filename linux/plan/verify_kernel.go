@@ -2,7 +2,7 @@ package plan
 
 import "example.io/shim/linux/abi"
 
-// What the rules know of the system calls, from section 2 of the manual.
+// What the rules know of the system calls, from section 2 of the manual. Tables by number are made by the compiler; maps would be made at each start of the program.
 
 // buffer is memory that a call reads or writes by address.
 type buffer struct {
@@ -18,7 +18,7 @@ func fixed(arg, size int) buffer           { return buffer{arg, size, -1, -1, 0}
 func counted(arg, lenArg, unit int) buffer { return buffer{arg, unit, lenArg, -1, 0} }
 func onCmd(arg, size int, v uint64) buffer { return buffer{arg, size, -1, 1, v} }
 
-var buffers = map[abi.Sys][]buffer{
+var buffers = [abi.AllSys][]buffer{
 	abi.SysRead:             {counted(1, 2, 1)},
 	abi.SysWrite:            {counted(1, 2, 1)},
 	abi.SysReadlinkat:       {counted(2, 3, 1)},
@@ -51,7 +51,7 @@ var buffers = map[abi.Sys][]buffer{
 }
 
 // vectors names the argument that is argv; the next one is envp.
-var vectors = map[abi.Sys]int{abi.SysExecve: 1, abi.SysExecveat: 2}
+var vectors = [abi.AllSys]int{abi.SysExecve: 1, abi.SysExecveat: 2}
 
 // pathUse is a path that a call takes.
 type pathUse struct {
@@ -59,7 +59,7 @@ type pathUse struct {
 	makes     bool // changes something by that name, rather than looking it up
 }
 
-var pathUses = map[abi.Sys][]pathUse{
+var pathUses = [abi.AllSys][]pathUse{
 	abi.SysChdir:        {{-1, 0, false}},
 	abi.SysChroot:       {{-1, 0, true}},
 	abi.SysPivotRoot:    {{-1, 0, true}, {-1, 1, true}},
@@ -88,7 +88,7 @@ var pathUses = map[abi.Sys][]pathUse{
 }
 
 // cloexecAt says in which argument a call that makes a descriptor takes close-on-exec, and as which flag.
-var cloexecAt = map[abi.Sys]struct {
+var cloexecAt = [abi.AllSys]struct {
 	arg  int
 	flag uint64
 }{

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	"strings"
 
 	"example.io/shim/linux/abi"
@@ -78,13 +80,31 @@ func (v *verifier) checkMessage(i int, s *Step) {
 	}
 }
 
-// makers are the calls that leave something in the file system, with the argument that is the folder it is made in.
-var makers = map[abi.Sys]int{
-	abi.SysMkdirat: 0, abi.SysMknodat: 0, abi.SysSymlinkat: 1, abi.SysRenameat2: 2, abi.SysMoveMount: 2, abi.SysMount: -1, abi.SysOpenat: 0,
+// maker says whether a call leaves something in the file system, and which argument is the folder it is made in; -1: none.
+func maker(s abi.Sys) (dir int, makes bool) {
+	switch s {
+	case abi.SysMkdirat, abi.SysMknodat, abi.SysOpenat:
+		return 0, true
+	case abi.SysSymlinkat:
+		return 1, true
+	case abi.SysRenameat2, abi.SysMoveMount:
+		return 2, true
+	case abi.SysMount:
+		return -1, true
+	}
+	return 0, false
 }
 
-// mountCalls are the functions that mount, with the argument that holds the flags.
-var mountCalls = map[string]int{CallMountIn: 4, CallMountMapped: 4, CallMountLoop: 3}
+// mountCalls are the functions that mount.
+var mountCalls = []string{CallMountIn, CallMountMapped, CallMountLoop}
+
+// mountCallFlags is the argument that holds the flags.
+func mountCallFlags(call string) int {
+	if call == CallMountLoop {
+		return 3
+	}
+	return 4
+}
 
 // parentSteps checks that what the parent makes can be taken back.
 func (v *verifier) parentSteps() {
@@ -96,12 +116,12 @@ func (v *verifier) parentSteps() {
 		if s.Op == OpCall && s.Call == CallStartUnit {
 			v.fail("undo", i, "starts a unit, and has no undo")
 		}
-		if n, mounts := mountCalls[s.Call]; s.Op == OpCall && mounts {
-			if flags, ok := imm(s, n); !ok || !mountsNothing(flags) {
+		if s.Op == OpCall && slices.Contains(mountCalls, s.Call) {
+			if flags, ok := imm(s, mountCallFlags(s.Call)); !ok || !mountsNothing(flags) {
 				v.fail("undo", i, "mounts, and has no undo")
 			}
 		}
-		dir, ok := makers[s.Sys]
+		dir, ok := maker(s.Sys)
 		if s.Op != OpSyscall || !ok || v.isPrivate(arg(s, dir)) {
 			continue
 		}
@@ -132,7 +152,7 @@ func (v *verifier) cloexec() {
 		if s.Op != OpSyscall {
 			continue
 		}
-		if at, ok := cloexecAt[s.Sys]; ok {
+		if at := cloexecAt[s.Sys]; at.flag != 0 {
 			if flags, known := imm(s, at.arg); !known || flags&at.flag == 0 {
 				v.fail("cloexec", i, "%s without close-on-exec", sysName(s.Sys))
 			}

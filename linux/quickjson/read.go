@@ -1,7 +1,7 @@
 // Package quickjson reads and writes plain JSON of known types without reflection: a process that starts for one container would spend more on encoding/json's
 // tables of types, which it makes at their first use, than on everything else that it does to a configuration.
 //
-// It reads what programs write: objects with known names, in their exact spelling, each once; whole numbers; text in UTF-8. Whatever else a document has, it says
+// It reads what programs write: objects with known names, in their exact spelling, each once; whole numbers; text in UTF-8 without a NUL. Whatever else a document has, it says
 // that it has not read it: the caller gives the document to encoding/json then, which has the last word on what is JSON, on its meaning and on its
 // errors. What it does read is what encoding/json would have made of it.
 //
@@ -333,7 +333,7 @@ func (r *Reader) hex() rune {
 		n = n<<4 | rune(i)
 	}
 	r.at += digits
-	if !utf8.ValidRune(n) {
+	if !utf8.ValidRune(n) || n == 0 {
 		r.Fail()
 	}
 	return n

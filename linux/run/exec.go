@@ -16,15 +16,15 @@ import (
 
 // Exec adds a process and returns when its program has been executed or could not be.
 func (c *Container) Exec(ctx context.Context, r ExecRequest) (*Process, error) {
-	ps := r.Process
+	ps, usual := r.Process, r.Usual
 	if ps == nil {
 		var err error
-		if ps, err = spec.ParseProcess(r.Spec); err != nil {
+		if ps, usual, err = spec.ParseProcessUsual(r.Spec); err != nil {
 			return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
 		}
 	}
 	ps.Terminal = r.Terminal
-	if err := spec.ValidateProcess(ps, spec.Options{}); err != nil {
+	if err := spec.ValidateProcess(ps, spec.Options{Usual: usual}); err != nil {
 		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
 	}
 	if compile.Traces(c.spec, ps) {

@@ -80,6 +80,7 @@ type ExecRequest struct {
 	ExecID   string
 	Spec     []byte         // JSON of specs.Process
 	Process  *specs.Process // instead of Spec; it may be changed
+	Usual    bool           // of Process: see spec.Options
 	Terminal bool
 	Stdio    [3]*os.File
 	// CgroupDirs replaces the container's when it is not nil.
@@ -115,16 +116,16 @@ func LoadSpec(bundle string) (*specs.Spec, error) {
 
 // ParseSpec validates the content of the config.json at path.
 func ParseSpec(path string, data []byte) (*specs.Spec, error) {
-	s, err := spec.Parse(data)
+	s, usual, err := spec.ParseUsual(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return s, ValidateSpec(path, s)
+	return s, ValidateSpec(path, s, usual)
 }
 
-// ValidateSpec validates what was read from the config.json at path.
-func ValidateSpec(path string, s *specs.Spec) error {
-	if err := spec.Validate(s, spec.Options{}); err != nil {
+// ValidateSpec validates what was read from the config.json at path; usual is of spec.ParseUsual.
+func ValidateSpec(path string, s *specs.Spec, usual bool) error {
+	if err := spec.Validate(s, spec.Options{Usual: usual}); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil

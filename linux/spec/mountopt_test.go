@@ -61,8 +61,8 @@ func TestMountOptionTable(t *testing.T) {
 		if atime := uint64(abi.MOUNT_ATTR__ATIME); m.Set&m.Clear&^atime != 0 || m.RecSet&m.RecClear&^atime != 0 || m.Super&m.SuperClear != 0 {
 			t.Errorf("%s sets and clears", name)
 		}
-		if e := mountOptionTable[name]; e.rec {
-			twin, ok := mountOptionTable[name[1:]]
+		if e, _ := mountOption(name); e.rec {
+			twin, ok := mountOption(name[1:])
 			if !ok || twin.kind != e.kind || twin.flags != e.flags {
 				t.Errorf("%s: its twin %s differs", name, name[1:])
 			}

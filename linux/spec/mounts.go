@@ -90,7 +90,7 @@ func (p *problems) bind(here string, m *specs.Mount, o *MountOptions) {
 		return
 	}
 	for i, name := range m.Options {
-		if e := mountOptionTable[name]; e.kind == optSuper && e.flags&o.Super&^abi.MS_SILENT != 0 {
+		if e, _ := mountOption(name); e.kind == optSuper && e.flags&o.Super&^abi.MS_SILENT != 0 {
 			p.bad(at(here, "options", i), "%q changes the file system, which a bind mount cannot", name)
 		}
 	}

@@ -25,11 +25,16 @@ const MaxBytes = 16 << 20
 // Parse reads a config.json. The error is a *FieldError of errdefs.ErrInvalidArgument: text that is not JSON is named by line and column, a value of a
 // wrong type by its pointer. The content is checked by Validate.
 func Parse(data []byte) (*specs.Spec, error) {
-	s, err := parse(data, readSpec)
-	if err == nil {
+	s, _, err := ParseUsual(data)
+	return s, err
+}
+
+// ParseUsual is Parse, and says whether the document has nothing but what is in nearly every one: see Options.
+func ParseUsual(data []byte) (s *specs.Spec, usual bool, err error) {
+	if s, usual, err = parse(data, readSpec); err == nil {
 		asMeant(s)
 	}
-	return s, err
+	return s, usual, err
 }
 
 // asMeant changes what an older version of the specification, by which s says that it was written, has meant otherwise. Until 1.3 a limit of processes of 0 was
@@ -47,17 +52,26 @@ func asMeant(s *specs.Spec) {
 }
 
 // ParseProcess reads a process, as Exec requests carry it (config.md, "process"). Errors are those of Parse; pointers begin at the process.
-func ParseProcess(data []byte) (*specs.Process, error) { return parse(data, readProcess) }
+func ParseProcess(data []byte) (*specs.Process, error) {
+	ps, _, err := ParseProcessUsual(data)
+	return ps, err
+}
+
+// ParseProcessUsual is ParseProcess, as ParseUsual is Parse.
+func ParseProcessUsual(data []byte) (ps *specs.Process, usual bool, err error) {
+	return parse(data, readProcess)
+}
 
 // ParseResources reads the resources of an Update request (config-linux.md, "Control groups"). Errors are those of Parse.
 func ParseResources(data []byte) (*specs.LinuxResources, error) {
-	return parse(data, readResources)
+	r, _, err := parse(data, readResources)
+	return r, err
 }
 
 // parse reads a document. What is in it beyond the usual is found out by encoding/json, which has the errors.
-func parse[T any](data []byte, read func(*reader, *T)) (*T, error) {
-	invalid := func(pointer, format string, args ...any) (*T, error) {
-		return nil, &FieldError{pointer, fmt.Sprintf(format, args...), errdefs.ErrInvalidArgument}
+func parse[T any](data []byte, read func(*reader, *T)) (v *T, usual bool, err error) {
+	invalid := func(pointer, format string, args ...any) (*T, bool, error) {
+		return nil, false, &FieldError{pointer, fmt.Sprintf(format, args...), errdefs.ErrInvalidArgument}
 	}
 	if len(data) > MaxBytes {
 		return invalid("", "%d bytes of JSON: at most %d are read", len(data), MaxBytes)
@@ -65,7 +79,7 @@ func parse[T any](data []byte, read func(*reader, *T)) (*T, error) {
 	t := bytes.TrimLeft(data, " \t\r\n")
 	if len(t) > 0 && t[0] == '{' {
 		if v := new(T); quickjson.Read(data, v, read) {
-			return v, nil
+			return v, true, nil
 		}
 	}
 	if len(t) == 0 {
@@ -73,13 +87,13 @@ func parse[T any](data []byte, read func(*reader, *T)) (*T, error) {
 	} else if t[0] != '{' && json.Valid(t) {
 		return invalid("", "not a JSON object")
 	}
-	var v T
-	err := json.Unmarshal(data, &v)
+	v = new(T)
+	err = json.Unmarshal(data, v)
 	var syntax *json.SyntaxError
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case err == nil:
-		return &v, nil
+		return v, false, nil
 	case errors.As(err, &syntax):
 		line, column := position(data, syntax.Offset)
 		return invalid("", "not JSON: line %d, column %d: %s", line, column, strings.TrimPrefix(syntax.Error(), "json: "))

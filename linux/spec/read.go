@@ -6,7 +6,7 @@ import (
 	"example.io/shim/linux/quickjson"
 )
 
-// What is in nearly every configuration is read by these tables. A member that is in none of them makes encoding/json read the whole document.
+// What is in nearly every configuration, and is carried out, is read by these tables. A member that is in none of them makes encoding/json read the whole document.
 
 type reader = quickjson.Reader
 
