@@ -2,7 +2,6 @@ package shimrun
 
 import (
 	"encoding/json"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -11,10 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"example.io/shim/integration/trace"
 )
 
 // newBundle makes a bundle whose process sleeps, recognisable by how long.
@@ -100,42 +95,39 @@ func left(t *testing.T, dir, id, seconds string) (list []string) {
 	return list
 }
 
-// TestKilled kills commands with SIGKILL so long after their start, and then so much longer, until they are done sooner: `delete --force` always leaves
-// nothing behind.
+// TestKilled kills every command before each of its system calls that changes something: `delete --force` always leaves nothing behind.
 func TestKilled(t *testing.T) {
-	const points = 30
-	step := trace.Limit(700 * time.Microsecond)
 	dir := newPlace(t)
 	seconds := strconv.Itoa(100000 + os.Getpid())
 	id := "killed-" + seconds
 	bundle := newBundle(t, dir, seconds)
-	run := []string{"run", "--detach", "--bundle", bundle, id}
+	create, run := []string{"create", "--bundle", bundle, id}, []string{"run", "--detach", "--bundle", bundle, id}
 	for name, c := range map[string]struct{ before, args []string }{
-		"create":         {nil, []string{"create", "--bundle", bundle, id}},
+		"create":         {nil, create},
 		"run":            {nil, []string{"run", "--bundle", bundle, id}},
 		"run detached":   {nil, run},
-		"start":          {[]string{"create", "--bundle", bundle, id}, []string{"start", id}},
-		"exec":           {run, []string{"exec", id, "/bin/sleep", seconds}},
+		"start":          {create, []string{"start", id}},
+		"exec":           {run, []string{"exec", "--detach", id, "/bin/sleep", seconds}},
+		"pause":          {run, []string{"pause", id}},
+		"update":         {run, []string{"update", "--pids-limit", "20", "--memory", "64M", id}},
+		"kill":           {run, []string{"kill", id, "KILL"}},
 		"delete":         {run, []string{"delete", "--force", id}},
-		"delete created": {[]string{"create", "--bundle", bundle, id}, []string{"delete", id}},
+		"delete created": {create, []string{"delete", "--force", id}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for n := range points {
+			begin, n := time.Now(), 1
+			for ; ; n++ {
 				if c.before != nil {
-					if err := command(dir, c.before...).Run(); err != nil {
+					if err := command(dir, c.before...).Run(); err != nil { // its output would be the container's too
 						t.Fatal(err)
 					}
 				}
-				cmd := command(dir, c.args...)
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
+				at, err := killAt(command(dir, c.args...), n)
+				if err != nil {
+					t.Fatalf("call %d: %v", n, err)
 				}
-				time.Sleep(time.Duration(n) * step)
-				_ = cmd.Process.Signal(unix.SIGKILL) // it may have ended
-				_ = cmd.Wait()
-				what := fmt.Sprintf("killed %v after its start", time.Duration(n)*step)
 				if out, err := command(dir, "delete", "--force", id).CombinedOutput(); err != nil {
-					t.Fatalf("%s: delete: %v: %s", what, err, out)
+					t.Fatalf("killed before call %d, %s: delete: %v: %s", n, at, err, out)
 				}
 				var rest []string
 				for end := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
@@ -144,9 +136,16 @@ func TestKilled(t *testing.T) {
 					}
 				}
 				if len(rest) > 0 {
-					t.Fatalf("%s: left are %q", what, rest)
+					t.Fatalf("killed before call %d, %s: left are %q", n, at, rest)
+				}
+				if at == "" || at == "exit_group" { // it did all that it does
+					break
 				}
 			}
+			if n == 1 {
+				t.Error("it makes no call that changes something: the tracer does not see them")
+			}
+			t.Logf("killed at %d points in %v", n, time.Since(begin).Round(time.Millisecond))
 		})
 	}
 }
