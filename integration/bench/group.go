@@ -50,6 +50,19 @@ func (g *group) memory(id, file string) float64 {
 	return readNumber(filepath.Join(g.path("memory", id), file)) / 1024
 }
 
+// pagesOf is what a memory cgroup counts of a process's pages and of files' in KiB, exactly: it is charged by whole batches of pages.
+func pagesOf(dir string) float64 {
+	data, _ := os.ReadFile(filepath.Join(dir, "memory.stat"))
+	sum := 0.0
+	for line := range strings.Lines(string(data)) {
+		if name, v, _ := strings.Cut(strings.TrimSpace(line), " "); name == "rss" || name == "cache" {
+			n, _ := strconv.ParseFloat(v, 64)
+			sum += n / 1024
+		}
+	}
+	return sum
+}
+
 func readNumber(path string) float64 {
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -68,23 +68,36 @@ func (b *bench) helper(p peer) (float64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("start: %w: %s", err, out)
 	}
-	if err := endShim(out); err != nil && p.name == ours {
+	address, err := addressIn(out)
+	if err != nil {
 		return 0, err
 	}
-	return ms, nil // containerd's own shim may have ended meanwhile: nobody gave it a container
+	if err := endShim(address); err != nil && p.name == ours {
+		return 0, err
+	}
+	// containerd's own shim may have ended meanwhile, since nobody gave it a container; its socket stays then, for a command `delete` that nobody gives.
+	if err := os.Remove(address); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, err
+	}
+	return ms, nil
 }
 
-// endShim asks the shim behind an answer of `start` to end.
-func endShim(answer []byte) error {
+// addressIn returns the socket's path from an answer of `start`.
+func addressIn(answer []byte) (string, error) {
 	a := &bootapi.BootstrapResult{}
 	if json.Unmarshal(answer, a) != nil {
 		if err := proto.Unmarshal(answer, a); err != nil {
-			return fmt.Errorf("answer %q: %w", answer, err)
+			return "", fmt.Errorf("answer %q: %w", answer, err)
 		}
 	}
-	conn, err := net.DialTimeout("unix", strings.TrimPrefix(a.GetAddress(), "unix://"), lifeLimit)
+	return strings.TrimPrefix(a.GetAddress(), "unix://"), nil
+}
+
+// endShim asks the shim at that socket to end.
+func endShim(address string) error {
+	conn, err := net.DialTimeout("unix", address, lifeLimit)
 	if err != nil {
-		return fmt.Errorf("connect to the shim at %q: %w", answer, err)
+		return fmt.Errorf("connect to the shim at %q: %w", address, err)
 	}
 	client := ttrpc.NewClient(conn)
 	defer client.Close()

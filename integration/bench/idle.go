@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/pkg/cio"
 
 	"example.io/shim/integration/daemon"
 )
@@ -31,44 +30,24 @@ func (b *bench) idles() error {
 	return nil
 }
 
-func (b *bench) idleOf(p peer) (err error) {
+func (b *bench) idleOf(p peer) error {
 	ctx, cancel := context.WithTimeout(daemon.Context(), 20*lifeLimit)
 	defer cancel()
-	var list []client.Container
-	var tasks []client.Task
-	defer func() {
-		for i, c := range list {
-			if i < len(tasks) {
-				_, _ = tasks[i].Delete(daemon.Context(), client.WithProcessKill)
-			}
-			_ = c.Delete(daemon.Context(), client.WithSnapshotCleanup)
-		}
-	}()
+	s := &crowd{b: b, p: p}
+	defer s.shrink(0)
 	for _, n := range []int{1, 20, 100} {
 		if n > b.idle {
 			break
 		}
-		for len(tasks) < n {
-			c, err := b.container(ctx, p, "sleep", "100000")
-			if err != nil {
-				return err
-			}
-			list = append(list, c)
-			task, err := c.NewTask(ctx, cio.NullIO)
-			if err != nil {
-				return err
-			}
-			tasks = append(tasks, task)
-			if err := task.Start(ctx); err != nil {
-				return err
-			}
+		if err := s.grow(ctx, n); err != nil {
+			return err
 		}
 		time.Sleep(settle)
-		if err := b.memoryOf(p, n, tasks); err != nil {
+		if err := b.memoryOf(p, n, s.tasks); err != nil {
 			return err
 		}
 	}
-	return b.probes(ctx, p, list, tasks)
+	return b.probes(ctx, p, s.list, s.tasks)
 }
 
 // memoryOf adds the mean of all shims.

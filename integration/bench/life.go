@@ -109,6 +109,7 @@ func (b *bench) steps(ctx context.Context, p peer, m stopwatch) error {
 	}
 	m["memory charged, created"] = b.group.memory(c.ID(), "memory.usage_in_bytes")
 	m["memory charged, most"] = b.group.memory(c.ID(), "memory.max_usage_in_bytes")
+	m["memory of its pages"] = pagesOf(b.group.path("memory", c.ID()))
 	if err := m.time("start", func() error { return task.Start(ctx) }); err != nil {
 		return err
 	}

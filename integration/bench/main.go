@@ -21,6 +21,7 @@ import (
 // settings are the command line.
 type settings struct {
 	rounds, idle, pairs   int
+	many                  int
 	before                string
 	probe, quiet          time.Duration
 	containerd            int
@@ -37,12 +38,13 @@ func main() {
 	quick := flag.Bool("quick", false, "few rounds: to see that it works, and large differences")
 	fromRaw := flag.Bool("report", false, "measure nothing: write the document from -out")
 	flag.IntVar(&s.rounds, "rounds", 40, "rounds of each life")
-	flag.IntVar(&s.pairs, "pairs", 5, "rounds of bursts, streams and command lines")
+	flag.IntVar(&s.pairs, "pairs", 5, "rounds of bursts and streams")
 	flag.IntVar(&s.idle, "idle", 100, "most idle containers")
+	flag.IntVar(&s.many, "many", 1000, "idle containers beside which a start is to cost the same")
 	flag.DurationVar(&s.probe, "probe", 60*time.Second, "how long execs are made beside idle containers")
 	flag.DurationVar(&s.quiet, "quiet", 20*time.Second, "how long wake-ups of idle shims are counted")
 	flag.IntVar(&s.containerd, "containerd", 2, "1 for Debian's containerd, 2 for the newest")
-	flag.StringVar(&s.only, "only", "life,floor,helper,burst,idle,stdio,cli", "what to measure")
+	flag.StringVar(&s.only, "only", "life,floor,helper,burst,idle,stdio,cli,many", "what to measure")
 	flag.StringVar(&s.names, "peers", ours+","+runc+","+crun+","+null, "which runtimes; ours must be among them")
 	flag.StringVar(&s.out, "out", filepath.Join(daemon.Top(), ".cache", "bench.json"), "the raw figures")
 	flag.StringVar(&s.docs, "docs", "", "write tables and plots into this folder's performance.md")
@@ -54,7 +56,7 @@ func main() {
 	if *quick {
 		given := map[string]bool{}
 		flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
-		for name, value := range map[string]string{"rounds": "8", "pairs": "2", "idle": "20", "probe": "5s", "quiet": "3s"} {
+		for name, value := range map[string]string{"rounds": "8", "pairs": "2", "idle": "20", "probe": "5s", "quiet": "3s", "many": "100"} {
 			if !given[name] {
 				_ = flag.Set(name, value) // a flag of ours with a value of ours
 			}
@@ -130,6 +132,8 @@ type bench struct {
 	peers []peer
 	group *group
 	seq   int
+	// states is where command lines keep containers.
+	states string
 }
 
 // parts of a run, by name.
@@ -138,7 +142,7 @@ var parts = []struct {
 	f    func(*bench) error
 }{
 	{"life", (*bench).lives}, {"floor", (*bench).floor}, {"helper", (*bench).helpers}, {"burst", (*bench).bursts}, {"idle", (*bench).idles}, {"stdio", (*bench).streams},
-	{"cli", (*bench).commandLines},
+	{"cli", (*bench).commandLines}, {"many", (*bench).besideMany},
 }
 
 func measureAll(s settings, r *results) (err error) {

@@ -107,7 +107,7 @@ func (r *results) describe(b *bench) {
 	if data, err := os.ReadFile("/proc/loadavg"); err == nil {
 		r.Machine["load at the start"] = strings.Fields(string(data))[0]
 	}
-	r.Settings = fmt.Sprintf("%d rounds; %d of bursts, streams and command lines; up to %d idle containers; probes for %v", b.rounds, b.pairs, b.idle, b.probe)
+	r.Settings = fmt.Sprintf("%d rounds, of command lines too; %d of bursts and streams; up to %d idle containers; probes for %v; starts beside %d and %d containers", b.rounds, b.pairs, b.idle, b.probe, few, b.many)
 }
 
 // field reads the line "Version:" of what a shim prints with -v.

@@ -20,9 +20,10 @@ var groups = []struct {
 	{"Fifty containers, eight at a time", []string{"burst"}},
 	{"Idle shims, in KiB each", []string{"idle", "wake-ups"}},
 	{"Twenty execs a second beside idle containers", []string{"probes"}},
-	{"Memory charged to the container's cgroup by its creation, in KiB", []string{"memory charged"}},
+	{"Memory charged to the container's cgroup by its creation, in KiB", []string{"memory charged", "memory of its pages"}},
 	{"Streams", []string{"stdout", "stdin"}},
 	{"Command lines, in ms", []string{"command line"}},
+	{"Beside many containers: a start against one beside ten", []string{"beside"}},
 }
 
 // peerOrder is the order of columns; a figure that a peer has not got is empty.
@@ -55,7 +56,7 @@ func (r *results) figuresOf(prefixes []string) []string {
 	var list []string
 	for _, p := range prefixes {
 		for _, f := range slices.Sorted(maps.Keys(r.Samples)) {
-			if (f == p || strings.HasPrefix(f, p+",") || strings.HasPrefix(f, p+":") || (p == "idle" || p == "wake-ups") && strings.HasPrefix(f, p+" ")) && !slices.Contains(list, f) {
+			if (f == p || strings.HasPrefix(f, p+",") || strings.HasPrefix(f, p+":") || (p == "idle" || p == "wake-ups" || p == "beside") && strings.HasPrefix(f, p+" ")) && !slices.Contains(list, f) {
 				list = append(list, f)
 			}
 		}

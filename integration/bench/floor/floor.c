@@ -1,5 +1,6 @@
-/* floor ROOT: makes a container of the kernel's calls alone, as ctr's default configuration has it, and prints the milliseconds from clone to
-   execve ("start") and to the end of /bin/true ("whole"). No checks of what is there, no report of errors but the line: it is a stopwatch. */
+/* floor ROOT [MEMORY]: makes a container of the kernel's calls alone, as ctr's default configuration has it, and prints the milliseconds from clone to
+   execve ("start") and to the end of /bin/true ("whole"). No checks of what is there, no report of errors but the line: it is a stopwatch. With the directory of a memory cgroup, the container is
+   in it from its first instruction on, is ended before execve, and what was charged is printed instead, in bytes. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -26,13 +27,55 @@ static double now(void)
 	return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
 }
 
-static void child(const char *root, int done)
+static void join(const char *memory)
+{
+	char path[4096];
+	int fd;
+
+	snprintf(path, sizeof path, "%s/tasks", memory);
+	CHECK(fd = open(path, O_WRONLY));
+	CHECK(write(fd, "0", 1));
+	close(fd);
+}
+
+static long charged(const char *memory, const char *file)
+{
+	char path[4096], text[32] = "";
+	int fd;
+
+	snprintf(path, sizeof path, "%s/%s", memory, file);
+	CHECK(fd = open(path, O_RDONLY));
+	CHECK(read(fd, text, sizeof text - 1));
+	close(fd);
+	return atol(text);
+}
+
+/* pages is what the cgroup counts of anonymous pages and of files', exactly. */
+static long pages(const char *memory)
+{
+	char path[4096], name[64];
+	long value, sum = 0;
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/memory.stat", memory);
+	f = fopen(path, "r");
+	CHECK(f ? 0 : -1);
+	while (fscanf(f, "%63s %ld", name, &value) == 2)
+		if (!strcmp(name, "rss") || !strcmp(name, "cache"))
+			sum += value;
+	fclose(f);
+	return sum;
+}
+
+static void child(const char *root, const char *memory, int done)
 {
 	static const struct { const char *name; int minor; } nodes[] = { { "null", 3 }, { "zero", 5 }, { "full", 7 }, { "random", 8 }, { "urandom", 9 } };
 	static const char *masked[] = { "proc/kcore", "proc/keys", "proc/timer_list" };
 	static const char *fixed[] = { "proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger" };
 	int i;
 
+	if (memory)
+		join(memory);
 	CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
 	CHECK(mount(root, root, NULL, MS_BIND | MS_REC, NULL));
 	CHECK(chdir(root));
@@ -71,6 +114,10 @@ static void child(const char *root, int done)
 	}
 	CHECK(sethostname("bench", 5));
 	(void)done; /* closed by execve: that is the parent's end of file */
+	if (memory) {
+		close(done);
+		pause();
+	}
 	execl("/bin/true", "true", NULL);
 	CHECK(-1);
 }
@@ -83,16 +130,22 @@ int main(int argc, char **argv)
 	char byte;
 	long pid;
 
-	if (argc != 2)
+	if (argc != 2 && argc != 3)
 		return 2;
 	CHECK(pipe2(pipes, O_CLOEXEC));
 	begin = now();
 	CHECK(pid = syscall(SYS_clone3, &args, sizeof args));
 	if (pid == 0)
-		child(argv[1], pipes[1]);
+		child(argv[1], argv[2], pipes[1]);
 	close(pipes[1]);
 	CHECK(read(pipes[0], &byte, 1));
 	executed = now();
+	if (argv[2]) {
+		printf("created=%ld most=%ld pages=%ld\n", charged(argv[2], "memory.usage_in_bytes"), charged(argv[2], "memory.max_usage_in_bytes"), pages(argv[2]));
+		CHECK(kill(pid, SIGKILL));
+		CHECK(waitpid(pid, &status, 0));
+		return 0;
+	}
 	CHECK(waitpid(pid, &status, 0));
 	printf("start=%.4f whole=%.4f\n", executed - begin, now() - begin);
 	return status != 0;
