@@ -183,10 +183,9 @@ func stepWords(s *plan.StepError) string {
 		return "failed to connect with seccomp agent: "
 	case s.Command != "" && s.Errno != 0:
 		return fmt.Sprintf("exec %s: %v: ", s.Command, s.Errno)
+	case strings.HasPrefix(s.Source, "/mounts/") && (s.Actor == plan.Child || s.Errno == abi.EPERM): // what others leave to the child our parent may refuse
+		return fmt.Sprintf("error during container init: error mounting %s: ", s.Path)
 	case s.Actor == plan.Child:
-		if _, err := fmt.Sscanf(pointerWords(s.Source), "mounts %d", &n); err == nil {
-			return fmt.Sprintf("error during container init: error mounting %s: ", s.Path)
-		}
 		return "error during container init: "
 	}
 	return ""

@@ -98,6 +98,14 @@ const (
 	MOUNT_ATTR_NODIRATIME  = 0x80
 	MOUNT_ATTR_IDMAP       = 0x100000
 	MOUNT_ATTR_NOSYMFOLLOW = 0x200000
+
+	ST_RDONLY     = 0x1
+	ST_NOSUID     = 0x2
+	ST_NODEV      = 0x4
+	ST_NOEXEC     = 0x8
+	ST_NOATIME    = 0x400
+	ST_NODIRATIME = 0x800
+	ST_RELATIME   = 0x1000
 )
 
 // Values of open_tree(2), fsopen(2), fsmount(2), fspick(2), move_mount(2).

@@ -17,6 +17,7 @@ const (
 // Offsets of fields.
 const (
 	StatfsType      = 0   // struct statfs.f_type, 64 bits
+	StatfsFlags     = 80  // struct statfs.f_flags, 64 bits
 	StatxMode       = 28  // struct statx.stx_mode, 16 bits; the 64-bit word at 24 holds it in bits 32 to 47 (see StatxModeWord)
 	StatxIno        = 32  // struct statx.stx_ino
 	StatxRdev       = 128 // struct statx.stx_rdev_major and stx_rdev_minor, 32 bits each

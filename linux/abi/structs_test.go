@@ -31,6 +31,7 @@ func TestLayouts(t *testing.T) {
 		"SchedAttrSize":   {SchedAttrSize, unsafe.Sizeof(unix.SchedAttr{})},
 		"StatfsSize":      {StatfsSize, unsafe.Sizeof(statfs)},
 		"StatfsType":      {StatfsType, unsafe.Offsetof(statfs.Type)},
+		"StatfsFlags":     {StatfsFlags, unsafe.Offsetof(statfs.Flags)},
 		"StatxMode":       {StatxMode, unsafe.Offsetof(statx.Mode)},
 		"StatxIno":        {StatxIno, unsafe.Offsetof(statx.Ino)},
 		"StatxRdev":       {StatxRdev, unsafe.Offsetof(statx.Rdev_major)},

@@ -106,7 +106,9 @@ func (c *compiler) openSource(i int) error {
 		c.isProc(mt.reg, mt.source, from)
 	}
 	mt.stat = c.statOf(plan.Step{Label: "look at " + from, Source: mt.source, Path: from}, mt.reg, from)
+	after := c.keepLocked(mt, from)
 	c.attributes(mt, from)
+	after()
 	if err := c.openIDMap(mt); err != nil {
 		return err
 	}
@@ -136,8 +138,12 @@ func (c *compiler) isProc(r plan.Reg, source, from string) {
 // attributes gives a detached tree its flags and propagation, before anybody can see it.
 func (c *compiler) attributes(mt *mount, name string) {
 	s := plan.Step{Label: "set the flags of " + name, Source: mt.source + "/options", Path: name}
-	if mt.opt.Set|mt.opt.Clear != 0 {
-		c.setattr(s, mt.reg, false, mt.opt.Set, mt.opt.Clear, 0, attrText(mt.opt.Set, mt.opt.Clear))
+	set, clr := mt.opt.Set, mt.opt.Clear
+	if mt.opt.Bind && !mt.opt.Remount {
+		set, clr = c.bindFlags(mt)
+	}
+	if set|clr != 0 {
+		c.setattr(s, mt.reg, false, set, clr, 0, attrText(set, clr))
 	}
 	if mt.opt.RecSet|mt.opt.RecClear != 0 {
 		c.setattr(s, mt.reg, true, mt.opt.RecSet, mt.opt.RecClear, 0, attrText(mt.opt.RecSet, mt.opt.RecClear))

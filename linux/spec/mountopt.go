@@ -72,6 +72,7 @@ const (
 	optSet                           // sets attributes
 	optClear                         // clears attributes
 	optAtime                         // chooses the access-time mode
+	optNoAtime                       // takes a choice back
 	optSuper                         // sets flags of the file system
 	optSuperClear                    // clears them
 	optPropagation                   //
@@ -103,8 +104,8 @@ func mountOption(name string) (optionEntry, bool) {
 	return optionEntry{}, false
 }
 
-// mountOptionTable holds every option that is not the file system's own. norelatime, nostrictatime and atime go back to the kernel's
-// default, which is relatime (mount(2)).
+// mountOptionTable holds every option that is not the file system's own. norelatime, nostrictatime and atime choose no access-time mode: a new mount has the
+// kernel's default then, which is relatime (mount(2)), and a bind that of its source, as with mount(8). With an r before them they choose that default.
 var mountOptionTable = []namedOption{
 	{"defaults", optionEntry{kind: optNothing}},
 
@@ -114,9 +115,9 @@ var mountOptionTable = []namedOption{
 	{"noexec", optionEntry{optSet, abi.MOUNT_ATTR_NOEXEC, false}}, {"exec", optionEntry{optClear, abi.MOUNT_ATTR_NOEXEC, false}},
 	{"nodiratime", optionEntry{optSet, abi.MOUNT_ATTR_NODIRATIME, false}}, {"diratime", optionEntry{optClear, abi.MOUNT_ATTR_NODIRATIME, false}},
 	{"nosymfollow", optionEntry{optSet, abi.MOUNT_ATTR_NOSYMFOLLOW, false}}, {"symfollow", optionEntry{optClear, abi.MOUNT_ATTR_NOSYMFOLLOW, false}},
-	{"noatime", optionEntry{optAtime, abi.MOUNT_ATTR_NOATIME, false}}, {"atime", optionEntry{optAtime, abi.MOUNT_ATTR_RELATIME, false}},
-	{"relatime", optionEntry{optAtime, abi.MOUNT_ATTR_RELATIME, false}}, {"norelatime", optionEntry{optAtime, abi.MOUNT_ATTR_RELATIME, false}},
-	{"strictatime", optionEntry{optAtime, abi.MOUNT_ATTR_STRICTATIME, false}}, {"nostrictatime", optionEntry{optAtime, abi.MOUNT_ATTR_RELATIME, false}},
+	{"noatime", optionEntry{optAtime, abi.MOUNT_ATTR_NOATIME, false}}, {"atime", optionEntry{optNoAtime, 0, false}},
+	{"relatime", optionEntry{optAtime, abi.MOUNT_ATTR_RELATIME, false}}, {"norelatime", optionEntry{optNoAtime, 0, false}},
+	{"strictatime", optionEntry{optAtime, abi.MOUNT_ATTR_STRICTATIME, false}}, {"nostrictatime", optionEntry{optNoAtime, 0, false}},
 
 	{"rro", optionEntry{optSet, abi.MOUNT_ATTR_RDONLY, true}}, {"rrw", optionEntry{optClear, abi.MOUNT_ATTR_RDONLY, true}},
 	{"rnosuid", optionEntry{optSet, abi.MOUNT_ATTR_NOSUID, true}}, {"rsuid", optionEntry{optClear, abi.MOUNT_ATTR_NOSUID, true}},
@@ -195,6 +196,8 @@ func (m *MountOptions) apply(e optionEntry) {
 		*set, *clr = *set&^e.flags, *clr|e.flags
 	case optAtime:
 		*set, *clr = *set&^abi.MOUNT_ATTR__ATIME|e.flags, *clr|abi.MOUNT_ATTR__ATIME
+	case optNoAtime:
+		*set, *clr = *set&^abi.MOUNT_ATTR__ATIME, *clr&^abi.MOUNT_ATTR__ATIME
 	case optSuper:
 		m.Super, m.SuperClear = m.Super|e.flags, m.SuperClear&^e.flags
 	case optSuperClear:
