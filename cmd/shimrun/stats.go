@@ -35,7 +35,6 @@ type (
 		Kernel    entryData         `json:"kernel"`
 		KernelTCP entryData         `json:"kernelTCP"`
 		Raw       map[string]uint64 `json:"raw,omitempty"`
-		Events    map[string]uint64 `json:"events,omitempty"` // of v2; runc has none
 		PSI       *psiData          `json:"psi,omitempty"`
 	}
 	entryData struct {
@@ -142,7 +141,7 @@ func (d *statsData) v2(m *stats.V2) {
 		d.CPU.PSI = psiOf(c.Pressure)
 	}
 	if mem := m.Memory; mem != nil {
-		d.Memory.Cache, d.Memory.Raw, d.Memory.Events = mem.Stat["file"], mem.Stat, mem.Events
+		d.Memory.Cache, d.Memory.Raw = mem.Stat["file"], mem.Stat // without its events: who looks for an OOM kill in the lines would find their names
 		d.Memory.Usage = entryData{Limit: deref(mem.Max), Usage: deref(mem.Current), Max: deref(mem.Peak), Failcnt: mem.Events["max"]}
 		d.Memory.Swap = entryData{Limit: deref(mem.SwapMax), Usage: deref(mem.SwapCurrent), Max: deref(mem.SwapPeak), Failcnt: mem.SwapEvents["max"]}
 		d.Memory.PSI = psiOf(mem.Pressure)

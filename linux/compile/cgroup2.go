@@ -174,7 +174,7 @@ func (c *compiler) lateUnified() error {
 // openUnified opens the directory that the child is born in (clone3(2), CLONE_INTO_CGROUP).
 func (c *compiler) openUnified() {
 	dir := c.dirs[0].Path
-	if c.create {
+	if c.create || c.named {
 		c.into = c.open(plan.Step{Label: "open the cgroup " + dir, Why: "clone3(2), CLONE_INTO_CGROUP"}, dir, abi.O_PATH|abi.O_DIRECTORY, "O_PATH|O_DIRECTORY")
 		return
 	}

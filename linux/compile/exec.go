@@ -23,6 +23,7 @@ type ExecInput struct {
 	Spec         *specs.Spec // the container's
 	Facts        facts.Facts
 	CgroupDirs   []files.Dir
+	Named        bool // the caller has named CgroupDirs: no others will do
 	NoNewKeyring bool
 	Filter       []byte // plan.ItemFilter of the container's plan: not to be made once more; nil for none
 	PreserveFDs  int    // see CreateInput
@@ -33,7 +34,7 @@ type ExecInput struct {
 // Exec compiles the plan of a further process: it joins the cgroups and namespaces of the container's init, in one setns by init's pidfd, and
 // becomes the process as a new container's would.
 func Exec(in ExecInput) (*plan.Plan, error) {
-	c := &compiler{b: plan.NewBuilder("exec " + in.ExecID + " in " + in.ID), spec: in.Spec, proc: in.Process, program: in.path, dirs: in.CgroupDirs,
+	c := &compiler{b: plan.NewBuilder("exec " + in.ExecID + " in " + in.ID), spec: in.Spec, proc: in.Process, program: in.path, dirs: in.CgroupDirs, named: in.Named,
 		in: CreateInput{ID: in.ID, Spec: in.Spec, Facts: in.Facts, Terminal: in.Process.Terminal, NoNewKeyring: in.NoNewKeyring, PreserveFDs: in.PreserveFDs}}
 	c.b.Grow(usualExecSteps)
 	if len(in.Filter) > 0 {

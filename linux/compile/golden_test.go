@@ -46,7 +46,7 @@ type goldenInput struct {
 	PreserveFDs                     int
 	Restore                         bool // from a checkpoint
 	SystemdCgroup                   bool
-	Traced                          bool             // see ExecInput
+	Traced, Named                   bool             // see ExecInput
 	Exec                            map[string]any   // a further process: what differs from goldenExec
 	Hook                            *goldenHookInput // a hook that runs inside
 }
@@ -218,7 +218,7 @@ func compileGolden(config, process []byte, f facts.Facts, in goldenInput) (*plan
 	if in.NoCgroup {
 		dirs = nil
 	}
-	x := ExecInput{ID: "web1", ExecID: "e1", Spec: s, Facts: f, CgroupDirs: dirs, NoNewKeyring: in.NoNewKeyring, Traced: in.Traced}
+	x := ExecInput{ID: "web1", ExecID: "e1", Spec: s, Facts: f, CgroupDirs: dirs, NoNewKeyring: in.NoNewKeyring, Traced: in.Traced, Named: in.Named}
 	if in.Hook != nil {
 		return Hook(HookInput{Kind: in.Hook.Kind, Hook: in.Hook.Hook, Rootfs: "/run/web1/rootfs", Exec: x})
 	}

@@ -210,6 +210,30 @@ func TestExecNested(t *testing.T) {
 	if pids, err := c.Cgroup().Pids(); err != nil || len(pids) != 1 {
 		t.Errorf("processes %v, %v", pids, err)
 	}
+
+	// Who names a cgroup gets that one, or none.
+	dir := c.state.CgroupDirs[0]
+	if err := os.WriteFile(filepath.Join(dir.Path, "cgroup.subtree_control"), []byte("+memory"), 0); err != nil {
+		t.Fatal(err)
+	}
+	named := func(below string) error {
+		d := dir
+		d.Path = filepath.Join(d.Path, below)
+		p, err := c.Exec(t.Context(), ExecRequest{ExecID: "named", CgroupDirs: []files.Dir{d}, Spec: []byte(`{"args": ["true"], "cwd": "/", "env": ["PATH=/bin"], "user": {}}`)})
+		if err == nil {
+			<-p.Done()
+		}
+		return err
+	}
+	if err := named(""); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("in the cgroup that gives controllers: %v", err)
+	}
+	if err := named("a"); err != nil {
+		t.Error(err)
+	}
+	if err := named("none"); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("in a cgroup that is not there: %v", err)
+	}
 }
 
 // TestBornInside: a process is in the container's cgroup from its birth, and its memory is the container's.

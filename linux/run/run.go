@@ -83,7 +83,7 @@ type ExecRequest struct {
 	Usual    bool           // of Process: see spec.Options
 	Terminal bool
 	Stdio    [3]*os.File
-	// CgroupDirs replaces the container's when it is not nil.
+	// CgroupDirs replaces the container's when it is not nil. The process is in these then, or not made.
 	CgroupDirs  []files.Dir
 	PreserveFDs int
 	Detach      bool // as in Request
