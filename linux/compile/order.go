@@ -57,7 +57,7 @@ type compiler struct {
 	program string // see ExecInput.path
 	twice   bool   // a further process is born outside of the container's pid namespace, gives up what is the runtime's, and is born again inside
 	dirs    []files.Dir
-	named   bool // see ExecInput
+	named   bool       // see ExecInput
 	unit    *unit.Unit // whose cgroups they are, nil without systemd
 	keep    []plan.Reg // descriptors that the child takes over
 	root    plan.Reg   // the container's root, a mount of its own
