@@ -74,10 +74,15 @@ func (a *app) dropUnknownCaps(s *specs.Spec) (changed bool) {
 			return true
 		})
 	}
+	// One line: buildah asks for every capability of the process like that.
+	var not []string
 	for _, name := range c.Ambient {
 		if !slices.Contains(c.Inheritable, name) || !slices.Contains(c.Permitted, name) {
-			a.log.warn("can't raise ambient capability %s: it is not both permitted and inheritable", name)
+			not = append(not, name)
 		}
+	}
+	if len(not) > 0 {
+		a.log.warn("can't raise ambient capability %s: not both permitted and inheritable", strings.Join(not, ", "))
 	}
 	return changed
 }

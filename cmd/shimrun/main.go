@@ -17,6 +17,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/pflag"
+
+	"example.io/shim/linux/host"
 )
 
 // Set by the linker.
@@ -179,9 +181,10 @@ func semver(v string) string {
 	return v
 }
 
-// defaultRoot is where the states are. A plain user without a runtime folder cannot write to /run, which says so then.
+// defaultRoot is where the states are. A plain user without a runtime folder cannot write to /run, which says so then. Podman runs us as root of the user's
+// namespace, with the user's environment; who has become root there by a login (USER) has a /run.
 func defaultRoot() string {
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 || host.InUserNamespace() && os.Getenv("USER") != "root" {
 		if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
 			return filepath.Join(dir, "shimrun")
 		}

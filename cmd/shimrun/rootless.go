@@ -13,6 +13,7 @@ import (
 
 	"example.io/shim/linux/cgroup/files"
 	"example.io/shim/linux/facts"
+	"example.io/shim/linux/host"
 	"example.io/shim/linux/spec"
 )
 
@@ -24,7 +25,7 @@ func (a *app) isRootless() bool {
 	case "false":
 		return false
 	}
-	return os.Geteuid() != 0
+	return os.Geteuid() != 0 || host.InUserNamespace()
 }
 
 // withoutCgroup says that the container gets no cgroup of its own: a plain user has none unless one was delegated. That is said, not done in silence.

@@ -86,7 +86,7 @@ func (c *compiler) foreignDev() bool {
 }
 
 // inUserns says that the child cannot make device nodes (mknod(2) needs CAP_MKNOD in the first user namespace).
-func (c *compiler) inUserns() bool { return c.hasNamespace(specs.UserNamespace) }
+func (c *compiler) inUserns() bool { return c.in.Facts.InUserns || c.hasNamespace(specs.UserNamespace) }
 
 // openDevices copies the host's nodes for a container that cannot make its own.
 func (c *compiler) openDevices() error {

@@ -65,7 +65,7 @@ func (c *compiler) wantedCaps() *specs.LinuxCapabilities {
 // have returns the capabilities that the child has, and the highest number the kernel knows: in a user namespace all of them.
 func (c *compiler) have() (set uint64, last int) {
 	last = min(c.in.Facts.LastCap, 63)
-	if c.inUserns() {
+	if c.hasNamespace(specs.UserNamespace) {
 		return 1<<(last+1) - 1, last
 	}
 	return c.in.Facts.Caps, last

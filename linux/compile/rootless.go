@@ -129,7 +129,7 @@ func (c *compiler) noLimits() error {
 
 // deniesGroups says that setgroups(2) may be denied in the container's user namespace, where there is nothing to give up then.
 func (c *compiler) deniesGroups() bool {
-	return len(c.proc.User.AdditionalGids) == 0 && (c.ns.joinUser || c.rootless())
+	return len(c.proc.User.AdditionalGids) == 0 && (c.ns.joinUser || c.in.Facts.InUserns || c.rootless())
 }
 
 // entersPids says that the process of an exec is to be in another pid namespace than the runtime.

@@ -19,6 +19,7 @@ type Facts struct {
 	LastCap     int    // highest capability number, /proc/sys/kernel/cap_last_cap
 	Caps        uint64 // our effective capabilities, bit n is capability n
 	UID         uint32 // our effective uid
+	InUserns    bool   // we are in another user namespace than the first: rootless Podman and containerd run us so
 	PageSize    int    // bytes
 	OOMScoreAdj int    // our own, -1000 to 1000
 	Nofile      Rlimit // RLIMIT_NOFILE as inherited, before Go's runtime raised the soft limit

@@ -24,7 +24,7 @@ func Probe() (facts.Facts, error) {
 	if err := probeCalls(); err != nil {
 		return facts.Facts{}, err
 	}
-	f := facts.Facts{Arch: runtime.GOARCH, UID: uint32(os.Geteuid()), PageSize: os.Getpagesize()}
+	f := facts.Facts{Arch: runtime.GOARCH, UID: uint32(os.Geteuid()), PageSize: os.Getpagesize(), InUserns: InUserNamespace()}
 	f.Nofile.Soft, f.Nofile.Hard = earlylimit.Nofile()
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err == nil {

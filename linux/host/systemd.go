@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"example.io/shim/linux/plainfile"
 )
 
@@ -36,8 +38,11 @@ func parseSystemd(data []byte) string {
 	return cgroup
 }
 
-// InUserNamespace says that we are in a user namespace other than the first one, whose map has every id.
+// firstUserns is the inode of the first user namespace, PROC_USER_INIT_INO of include/linux/proc_ns.h.
+const firstUserns = 0xEFFFFFFD
+
+// InUserNamespace says that we are in another user namespace than the first one. Its map of ids can be the same.
 func InUserNamespace() bool {
-	data, err := plainfile.Read("/proc/self/uid_map")
-	return err == nil && strings.Join(strings.Fields(string(data)), " ") != "0 0 4294967295"
+	var st unix.Stat_t
+	return unix.Stat("/proc/self/ns/user", &st) == nil && st.Ino != firstUserns
 }

@@ -2,6 +2,7 @@ package host
 
 import (
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,14 +26,17 @@ func TestParseSystemd(t *testing.T) {
 	}
 }
 
+// TestInUserNamespace: another user namespace has another inode than the first, also one that maps every id to itself.
 func TestInUserNamespace(t *testing.T) {
-	cmd := exec.Command("cat", "/proc/self/uid_map")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: []syscall.SysProcIDMap{{HostID: 0, Size: 1}}}
+	const all = 1<<32 - 1
+	every := []syscall.SysProcIDMap{{Size: all}}
+	cmd := exec.Command("stat", "-L", "-c", "%i", "/proc/self/ns/user")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: every, GidMappings: every}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if strings.Join(strings.Fields(string(out)), " ") == "0 0 4294967295" {
+	if strings.TrimSpace(string(out)) == strconv.FormatUint(firstUserns, 10) {
 		t.Error("a new user namespace looks like the first one")
 	}
 	if InUserNamespace() {
