@@ -13,6 +13,9 @@ type topic struct {
 	terminal bool
 }
 
+// unified says that this machine has cgroup v2 only.
+var unified = exists("/sys/fs/cgroup/cgroup.controllers")
+
 var topics = []topic{
 	{name: "default"},
 	{name: "terminal", terminal: true, edit: func(s *specs.Spec) {
@@ -44,7 +47,10 @@ var topics = []topic{
 		s.Hostname = ""
 	}},
 	{name: "resources", edit: func(s *specs.Spec) {
-		s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: new(int64(64 << 20)), Swap: new(int64(96 << 20)), Reservation: new(int64(32 << 20)), Swappiness: new(uint64(10))}
+		s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: new(int64(64 << 20)), Swap: new(int64(96 << 20)), Reservation: new(int64(32 << 20))}
+		if !unified {
+			s.Linux.Resources.Memory.Swappiness = new(uint64(10)) // v2 has none: we refuse it, the others do nothing
+		}
 		s.Linux.Resources.CPU = &specs.LinuxCPU{Shares: new(uint64(512)), Quota: new(int64(50000)), Period: new(uint64(100000)), Cpus: "0", Mems: "0"}
 		s.Linux.Resources.Pids = &specs.LinuxPids{Limit: new(int64(50))}
 		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro", "nosuid", "noexec", "nodev"}})
