@@ -65,8 +65,8 @@ const hybrid = `umount /sys/fs/cgroup/unified 2>/dev/null; exec "$0" "$@"`
 
 func (r *runtime) command(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{program(r.name), "--root", filepath.Join(r.dir, "states")}, args...)
-	if r.name == "crun" {
-		args = append([]string{"unshare", "-m", "sh", "-c", hybrid}, args...)
+	if r.name == "crun" && !unified {
+		args = append([]string{"unshare", "-m", "--propagation", "slave", "sh", "-c", hybrid}, args...)
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir, cmd.Stdin = r.dir, strings.NewReader("") // a pipe: crun takes /dev/null for the container's, and gives it to its user
