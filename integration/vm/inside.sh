@@ -14,9 +14,9 @@ top=$PWD failed=0 ran=0 counts=/tmp/counts skips=/tmp/skips
 report() {
 	awk -v verbose="$verbose" -v counts=$counts -v skips=$skips -v package="$1" '
 		function show() { if (lines != "") printf "%s", lines; lines = ""; fflush() }
-		{ if (verbose != "") { print; fflush() } else if ($0 !~ /^(=== |PASS$)/) lines = lines $0 "\n" }
+		{ if (verbose != "") { print; fflush() } else if ($0 !~ /^(=== |PASS$| +--- PASS: )/) lines = lines $0 "\n" }
 		/^ *--- SKIP: / { print package "\t" $3 "\t" reason >>skips; if ($0 ~ /^---/) skip++ }
-		/^ *[^ ]*_test\.go:[0-9]*: needs / { reason = $0; sub(/^ *[^ ]*: needs /, "", reason) }
+		/^ *[^ ]*_test\.go:[0-9]*: needs / { reason = $0; sub(/^ *[^ ]*: needs /, "", reason); sub(/\): .*/, ")", reason) }
 		/^--- PASS: / { pass++; lines = "" }
 		/^--- SKIP: / { lines = "" }
 		/^--- FAIL: / { fail++; show() }
