@@ -11,6 +11,12 @@ import (
 // waitAtGate ends a create: the child waits, and the parent does what the container's root had to be ready for.
 func (c *compiler) waitAtGate() error {
 	c.b.In(plan.Child, plan.Ready)
+	if c.enteredBy(hookStartContainer) && !c.in.Gate {
+		if err := c.aloneInside(hookStartContainer); err != nil {
+			return err
+		}
+		c.dumpable("let the user's hooks reach us", 1)
+	}
 	c.tell("be ready", "", plan.RegSyncC)
 	c.b.In(plan.Parent, plan.Ready)
 	c.hear("wait until the child is ready", "", plan.RegSyncP, 1)

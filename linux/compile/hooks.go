@@ -46,7 +46,30 @@ func (c *compiler) earlyHooks() bool {
 
 // createHooks runs what comes before pivot_root, while the child waits.
 func (c *compiler) createHooks() error {
-	c.parentTurn(plan.Root, func() { c.hooks(hookPrestart, hookCreateRuntime, hookCreateContainer) })
+	run := func() {
+		c.parentTurn(plan.Root, func() { c.hooks(hookPrestart, hookCreateRuntime, hookCreateContainer) })
+	}
+	if !c.enteredBy(hookCreateContainer) {
+		run()
+		return nil
+	}
+	if err := c.aloneInside(hookCreateContainer); err != nil {
+		return err
+	}
+	c.visible(run)
+	return nil
+}
+
+// enteredBy says that a plain user's hooks of that kind are to enter the container of a child, which that user has to be allowed to trace (setns(2)).
+func (c *compiler) enteredBy(kind hookKind) bool {
+	return c.rootless() && c.spec.Hooks != nil && len(kind.list(c.spec.Hooks)) > 0
+}
+
+// aloneInside refuses that where others are in the child's namespaces: what they could trace has still descriptors of the runtime, and the host's tree.
+func (c *compiler) aloneInside(kind hookKind) error {
+	if len(c.ns.joins) > 0 {
+		return invalid("/hooks/"+kind.name, "a plain user's container that joins namespaces cannot be entered by hooks: who is there already could reach it too")
+	}
 	return nil
 }
 
@@ -95,7 +118,11 @@ func Hook(in HookInput) (*plan.Plan, error) {
 		p = *in.Exec.Spec.Process
 		p.Terminal, p.ConsoleSize = false, nil
 	} else {
-		p.Cwd, p.Capabilities = in.Rootfs, allCaps(in.Exec.Facts.Caps)
+		caps := in.Exec.Facts.Caps
+		if rootless(in.Exec.Facts) { // root of a user namespace has them all there
+			caps = 1<<(in.Exec.Facts.LastCap+1) - 1
+		}
+		p.Cwd, p.Capabilities = in.Rootfs, allCaps(caps)
 		s := *in.Exec.Spec
 		l := *s.Linux
 		l.Seccomp, l.Personality, l.MemoryPolicy, l.IntelRdt = nil, nil, nil, nil

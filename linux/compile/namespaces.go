@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -64,6 +65,9 @@ func (c *compiler) findNamespaces() error {
 	if !c.hasNamespace(specs.MountNamespace) {
 		return invalid("/linux/namespaces", "a mount namespace is needed: without one the container's mounts would be the host's")
 	}
+	if c.rootless() && c.ns.joinUser && c.ns.create&abi.CLONE_NEWTIME != 0 && len(c.spec.Linux.TimeOffsets) > 0 {
+		return invalid("/linux/timeOffsets", "a plain user's container that joins a user namespace cannot set clocks: who is there already could reach it meanwhile")
+	}
 	if c.ns.newUser && len(c.spec.Linux.UIDMappings) == 0 {
 		return invalid("/linux/uidMappings", "a new user namespace needs mappings")
 	}
@@ -79,11 +83,17 @@ func (c *compiler) openNamespaces() error {
 	for i := range c.ns.joins {
 		j := &c.ns.joins[i]
 		j.reg = c.open(plan.Step{Label: "open the " + string(j.typ) + " namespace", Source: j.source}, j.path, abi.O_RDONLY, "O_RDONLY")
-		if j.typ != specs.PIDNamespace {
+		if c.entersItself(j) {
 			c.keep = append(c.keep, j.reg)
 		}
 	}
 	return nil
+}
+
+// entersItself says that the child joins a namespace, not its launching thread: all but that of pids, which is for children. A plain user's thread has no
+// right to it; the child has, in a user namespace that it joins.
+func (c *compiler) entersItself(j *join) bool {
+	return j.typ != specs.PIDNamespace || c.rootless() && c.ns.joinUser
 }
 
 // born are the flags of clone3: everything new, but what a joined user namespace is to own, what depends on the cgroup, and time (see newTime).
@@ -92,6 +102,9 @@ func (c *compiler) born() uint64 {
 		return 0
 	}
 	later := uint64(abi.CLONE_NEWCGROUP | abi.CLONE_NEWTIME)
+	if c.rootless() && c.ns.create&abi.CLONE_NEWTIME != 0 {
+		later |= abi.CLONE_NEWPID // see ownTime
+	}
 	if c.ns.newUser {
 		later |= abi.CLONE_NEWIPC // see newNamespaces
 	}
@@ -114,7 +127,7 @@ func flagText(flags uint64) string {
 func (c *compiler) launch() error {
 	c.b.In(plan.Parent, plan.Launch)
 	for i := range c.ns.joins {
-		if j := &c.ns.joins[i]; j.typ == specs.PIDNamespace {
+		if j := &c.ns.joins[i]; !c.entersItself(j) {
 			c.setns(j, false)
 		}
 	}
@@ -178,7 +191,7 @@ func (c *compiler) dup(r plan.Reg, to int) {
 // the rights there.
 func (c *compiler) joinNamespaces() {
 	for i := range c.ns.joins {
-		if j := &c.ns.joins[i]; j.typ != specs.PIDNamespace && j.typ != specs.UserNamespace {
+		if j := &c.ns.joins[i]; c.entersItself(j) && j.typ != specs.UserNamespace {
 			c.setns(j, c.ns.joinUser)
 		}
 	}
@@ -218,6 +231,7 @@ func (c *compiler) newNamespaces() {
 			})
 		})
 		c.becomeRoot()
+		c.ownTime()
 		if c.ns.create&abi.CLONE_NEWIPC != 0 {
 			c.b.Add(plan.Step{Label: "make the ipc namespace", Source: "/linux/namespaces", Why: "mq_overview(7): the root of its message queues is of who makes it, and must be mapped",
 				Sys: abi.SysUnshare, Args: []plan.Arg{plan.T(abi.CLONE_NEWIPC, "CLONE_NEWIPC")}})
@@ -236,10 +250,13 @@ func (c *compiler) ownNamespaces() {
 	if rest != 0 {
 		c.b.Add(plan.Step{Label: "make the namespaces", Source: "/linux/namespaces", Why: "unshare(2)", Sys: abi.SysUnshare, Args: []plan.Arg{plan.T(rest, flagText(rest))}})
 	}
-	if c.ns.create&abi.CLONE_NEWPID == 0 {
-		return
+	if c.rootless() && c.ns.create&abi.CLONE_NEWTIME != 0 {
+		c.unshareTime()
 	}
-	c.bornAgain("/linux/namespaces", abi.CLONE_NEWPID)
+	joinsPids := slices.ContainsFunc(c.ns.joins, func(j join) bool { return j.typ == specs.PIDNamespace && c.entersItself(&j) })
+	if joinsPids || c.ns.create&abi.CLONE_NEWPID != 0 || c.rootless() && c.ns.create&abi.CLONE_NEWTIME != 0 {
+		c.bornAgain("/linux/namespaces", c.ns.create&abi.CLONE_NEWPID)
+	}
 }
 
 // becomeRoot takes the ids of root in a user namespace: until then the child's ids are not mapped, and it could make no file.

@@ -230,7 +230,8 @@ const (
 	CallArmOOM = "oom"
 	// CallOOMScore writes the number Args[1] to oom_score_adj of the process whose pid is in Args[0]'s register (proc_pid_oom_score_adj(5)).
 	CallOOMScore = "oom_score"
-	// CallTimeOffsets writes Args[0] to timens_offsets of the calling thread, which has made a time namespace for its children.
+	// CallTimeOffsets writes Args[0] to timens_offsets of the process whose pid is Args[1], with 0 of the calling thread, which has made a time namespace for its
+	// children.
 	CallTimeOffsets = "time_offsets"
 	// CallMoveNetDevice moves the network device Args[1] to the network namespace of the process whose pid is in Args[0]'s register, with the name Args[2].
 	CallMoveNetDevice = "move_net_device"

@@ -48,7 +48,7 @@ func (e *engine) call(s *plan.Step) (int64, string) {
 	case plan.CallMoveNetDevice:
 		return errnoOf(e.moveDevice(int(e.im.Value(s.Args[0])), e.text(s.Args[1]), e.text(s.Args[2])))
 	case plan.CallTimeOffsets:
-		return errnoOf(writeTimeOffsets(e.text(s.Args[0])))
+		return errnoOf(writeTimeOffsets(e.text(s.Args[0]), int(e.im.Value(s.Args[1]))))
 	case plan.CallMountMapped:
 		return errnoOf(mountMapped(int(e.im.Value(s.Args[0])), e.text(s.Args[1]), e.text(s.Args[2]), e.text(s.Args[3]), uintptr(e.im.Value(s.Args[4])), e.text(s.Args[5])))
 	case plan.CallMountLoop:
