@@ -176,6 +176,9 @@ func runs(t *testing.T, who string, tp topic) view {
 		t.Errorf("%s: %v: %s", who, err, &out)
 	}
 	v.add("init", r.comparable(out.String()))
+	if testing.Verbose() {
+		t.Logf("%s saw %q", who, v)
+	}
 	return v
 }
 
