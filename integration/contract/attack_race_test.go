@@ -3,7 +3,6 @@ package contract
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 
@@ -16,8 +15,9 @@ import (
 // raceStarts is how many containers are made during the race: some hundred exchanges happen within one create.
 const raceStarts = 60
 
-// exchange swaps two names of a folder until stop is closed.
-func exchange(t *testing.T, dir, a, b string, stop chan struct{}) *sync.WaitGroup {
+// exchange swaps two names of a folder until the function that it returns is called.
+func exchange(t *testing.T, dir, a, b string) (end func()) {
+	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -32,11 +32,15 @@ func exchange(t *testing.T, dir, a, b string, stop chan struct{}) *sync.WaitGrou
 			}
 		}
 	})
-	return &wg
+	return func() {
+		close(stop)
+		wg.Wait()
+	}
 }
 
 // TestAttackExchange: another container exchanges a folder of a shared volume for a link to the host while something is mounted (CVE-2021-30465) or made
-// (CVE-2024-45310) in it. A create may fail; nothing may be made or mounted outside of the container's root.
+// (CVE-2024-45310) in it. A create may fail; nothing may be made or mounted outside of the container's root. Within it the link leads to a place of the same name,
+// where the mount may well be.
 func TestAttackExchange(t *testing.T) {
 	newest(t, func(t *testing.T, d *daemon.Daemon) {
 		for name, mount := range map[string]specs.Mount{
@@ -46,14 +50,13 @@ func TestAttackExchange(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				host, volume := t.TempDir(), t.TempDir()
-				r := newScript(t, d, "cat /proc/self/mountinfo", func(s *specs.Spec) {
+				r := newScript(t, d, "true", func(s *specs.Spec) {
 					s.Mounts = append(s.Mounts, specs.Mount{Destination: "/mnt", Type: "bind", Source: volume, Options: []string{"rbind", "rw"}}, mount)
 				})
 				r.ok(os.MkdirAll(filepath.Join(volume, "a/there"), 0o755))
 				r.ok(os.Symlink(toHost(host), filepath.Join(volume, "b")))
 				r.start()
-				stop := make(chan struct{})
-				wg := exchange(t, volume, "a", "b", stop)
+				defer exchange(t, volume, "a", "b")()
 				made := 0
 				for range raceStarts {
 					if err := r.errOf("Create", r.createRequest()); err != nil {
@@ -63,16 +66,7 @@ func TestAttackExchange(t *testing.T) {
 					r.begin("")
 					r.wait("")
 					r.remove("")
-					out, err := os.ReadFile(filepath.Join(r.tree(), "out"))
-					r.ok(err)
-					for line := range strings.Lines(string(out)) {
-						if f := strings.Fields(line); strings.Contains(f[4], strings.TrimPrefix(host, "/")) {
-							t.Fatalf("mounted at %s", f[4])
-						}
-					}
 				}
-				close(stop)
-				wg.Wait()
 				r.shutdown()
 				t.Logf("%d of %d were made", made, raceStarts)
 				unchanged(t, host)
