@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,7 +48,19 @@ func playDaemon(tests string) error {
 	if err != nil {
 		return err
 	}
-	return Serve(f, Daemon{Runtime: &fakeRuntime{}, IO: fakeIO{}, Prepare: func() error { return nil }, Trim: func() {}, Run: (*exec.Cmd).Run})
+	return Serve(f, Daemon{Runtime: &fakeRuntime{}, IO: fakeIO{}, Prepare: func() error { return nil }, Signals: takeSignals, Trim: func() {}, Run: (*exec.Cmd).Run})
+}
+
+// takeSignals is Daemon.Signals as it is usual.
+func takeSignals(f func(syscall.Signal)) error {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, unix.SIGUSR1, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE)
+	go func() {
+		for sig := range ch {
+			f(sig.(syscall.Signal))
+		}
+	}()
+	return nil
 }
 
 // must ends a test whose preparation failed.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -25,6 +24,8 @@ type Daemon struct {
 	IO      process.IO
 	// Prepare makes the process a subreaper; it is called before anything else is started.
 	Prepare func() error
+	// Signals calls f for each signal that would end the process, or SIGUSR1, from now on.
+	Signals func(f func(syscall.Signal)) error
 	// Trim gives back what is no heap, once the start burst is over.
 	Trim func()
 	// Run executes a command that the subreaper must know of.
@@ -58,7 +59,9 @@ func serve(f Flags, d Daemon, listener func() (*ttrpc.Listener, error)) error {
 	if err := d.Prepare(); err != nil {
 		return err
 	}
-	handleSignals()
+	if err := d.Signals(handleSignal); err != nil {
+		return err
+	}
 	l, err := listener()
 	if err != nil {
 		return err
@@ -132,18 +135,12 @@ func openLog() {
 	_ = unix.Close(fd)
 }
 
-// handleSignals takes what would end a shim by accident: it ends by a Shutdown. They are handled and not ignored, because what is ignored would be
-// so in containers too. SIGUSR1 writes all goroutines to the log.
-func handleSignals() {
-	ch := make(chan os.Signal, 1)
-	signal.Notify(ch, syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
-	go func() {
-		for sig := range ch {
-			if sig != syscall.SIGUSR1 {
-				continue
-			}
-			buf := make([]byte, dumpLimit)
-			fmt.Fprintf(os.Stderr, "=== goroutines ===\n%s\n=== end ===\n", buf[:runtime.Stack(buf, true)])
-		}
-	}()
+// handleSignal takes what would end a shim by accident: it ends by a Shutdown. Signals are handled and not ignored, because what is ignored would be so in
+// containers too. SIGUSR1 writes all goroutines to the log.
+func handleSignal(sig syscall.Signal) {
+	if sig != syscall.SIGUSR1 {
+		return
+	}
+	buf := make([]byte, dumpLimit)
+	toLog(fmt.Appendf(nil, "=== goroutines ===\n%s\n=== end ===\n", buf[:runtime.Stack(buf, true)]))
 }

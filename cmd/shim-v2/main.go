@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	goruntime "runtime"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -31,15 +32,13 @@ import (
 	"example.io/shim/linux/host"
 	"example.io/shim/linux/run"
 	"example.io/shim/linux/self"
+	"example.io/shim/linux/signalpipe"
 	"example.io/shim/process"
 	"example.io/shim/shim"
 )
 
 // version is set by the linker.
 var version = "dev"
-
-// The main thread is never given to other goroutines: a thread that has built a container ends with its work, and the main thread cannot.
-func init() { goruntime.LockOSThread() }
 
 func main() {
 	if err := dispatch(os.Args[1:]); err != nil {
@@ -106,6 +105,7 @@ func daemon() shim.Daemon {
 		Runtime: newRuntime(),
 		IO:      stdio{streams.Opener{Launch: logger.Launch{Start: children.StartCommand, Wait: children.WaitCommand}}},
 		Prepare: prepare,
+		Signals: takeSignals,
 		Trim:    self.DropText,
 		Run:     runCommand,
 	}
@@ -122,7 +122,18 @@ func prepare() error {
 	if err := os.WriteFile("/proc/self/comm", []byte(commName), 0); err != nil {
 		return fmt.Errorf("take our name: %w", err)
 	}
-	return children.Subreaper()
+	return children.Adopt()
+}
+
+// takeSignals calls f for each signal that would end a shim. By os/signal each shim would keep a thread for them.
+func takeSignals(f func(syscall.Signal)) error {
+	return signalpipe.Take([]syscall.Signal{unix.SIGCHLD, unix.SIGUSR1, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPIPE}, func(s syscall.Signal) {
+		if s == unix.SIGCHLD {
+			children.LookAgain()
+		} else {
+			f(s)
+		}
+	})
 }
 
 // runCommand executes a program of the host; what it says when it fails is in the error.

@@ -89,7 +89,7 @@ func forget(pid int) {
 	registry.mu.Lock()
 	delete(registry.known, pid)
 	registry.mu.Unlock()
-	lookAgain()
+	LookAgain()
 }
 
 // siginfo is the start of siginfo_t as waitid(2) fills it.

@@ -16,10 +16,18 @@ var ended = make(chan os.Signal, 1)
 // Subreaper makes this process the parent of its orphaned descendants (prctl(2), PR_SET_CHILD_SUBREAPER) and reaps them when they end, for the rest
 // of its life.
 func Subreaper() error {
+	if err := Adopt(); err != nil {
+		return err
+	}
+	signal.Notify(ended, unix.SIGCHLD)
+	return nil
+}
+
+// Adopt is Subreaper for a process that takes SIGCHLD in a way of its own, and calls LookAgain then.
+func Adopt() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become a subreaper: %w", err)
 	}
-	signal.Notify(ended, unix.SIGCHLD)
 	go func() {
 		for range ended {
 			reapOrphans()
@@ -28,8 +36,8 @@ func Subreaper() error {
 	return nil
 }
 
-// lookAgain is called when a registered child was reaped: it may have stood before dead orphans.
-func lookAgain() {
+// LookAgain looks for dead orphans: a child may have ended, or a registered one was reaped that stood before others.
+func LookAgain() {
 	select {
 	case ended <- unix.SIGCHLD:
 	default:

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -360,7 +359,8 @@ func TestCriuRestoreFails(t *testing.T) {
 
 // tracksMemory says whether the kernel knows what a process has written since an earlier dump.
 func tracksMemory() bool {
-	return exec.Command(criu.Program, "check", "--feature", "mem_dirty_track").Run() == nil
+	_, err := hostCommand(criu.Program, "check", "--feature", "mem_dirty_track")
+	return err == nil
 }
 
 // TestCriuParent: the memory that was dumped before is not dumped again. Where the kernel does not track it, a pre-dump is refused, and nothing has happened.

@@ -2,12 +2,13 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"example.io/shim/linux/children"
 	"example.io/shim/linux/criu"
 	"example.io/shim/linux/plan"
+	"example.io/shim/linux/signalpipe"
 )
 
 // The environment of a test binary that plays the shim which is killed at a step.
@@ -31,15 +33,13 @@ const (
 // notReached is the exit code of a shim whose step was jumped over.
 const notReached = 3
 
-// The first thread, which /proc/self shows, is the main goroutine's, as in the programs: a goroutine that unshares a namespace on it would change what
-// /proc/self/mountinfo says for good, as that thread never ends.
-func init() { runtime.LockOSThread() }
-
 func TestMain(m *testing.M) {
 	if at := os.Getenv(envKillAt); at != "" {
 		playShim(at, os.Getenv(envKillBundle))
 	}
-	if err := children.Subreaper(); err != nil {
+	// As in the shim: by os/signal the main thread might wait for signals for good, and no test would meet it.
+	err := errors.Join(children.Adopt(), signalpipe.Take([]syscall.Signal{unix.SIGCHLD}, func(syscall.Signal) { children.LookAgain() }))
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -32,6 +32,27 @@ func Open(signals []syscall.Signal) (*os.File, error) {
 	return os.NewFile(uintptr(fds[0]), "signals"), nil
 }
 
+// Take takes the signals and calls f for each, one after the other, for the rest of the process's life. It is called once, in place of Open.
+func Take(signals []syscall.Signal, f func(syscall.Signal)) error {
+	in, err := Open(signals)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			var b [16]byte
+			n, err := in.Read(b[:])
+			if err != nil { // nobody closes either end
+				panic(fmt.Sprintf("read the pipe of the signals: %v", err))
+			}
+			for _, s := range b[:n] {
+				f(syscall.Signal(s))
+			}
+		}
+	}()
+	return nil
+}
+
 // take makes the handler that of the signal (rt_sigaction(2)). It fills in action, a struct sigaction of the kernel's. It returns the errno.
 //
 //go:noescape

@@ -150,13 +150,14 @@ func (s *Server) Close() error {
 		return nil
 	}
 	s.closed = true
+	var err error
+	if s.l != nil {
+		err = s.l.Close()
+	}
 	for c := range s.conns {
 		_ = c.file.Close() // its reader notices
 	}
-	if s.l == nil {
-		return nil
-	}
-	return s.l.Close()
+	return err
 }
 
 // conn is a connection. One goroutine reads from it; each request has one more, while it runs.
