@@ -179,6 +179,8 @@ func stepWords(s *plan.StepError) string {
 		return fmt.Sprintf("error adding pid to cgroups: %v: ", s.Errno)
 	case s.Call == plan.CallStartUnit && s.Errno == abi.EEXIST:
 		return "container's cgroup is not empty: "
+	case s.Source == "/process/scheduler" && strings.Contains(s.Label, " on the CPUs ") && s.Errno == abi.EPERM:
+		return "process scheduler can't be used together with AllowedCPUs: "
 	case s.Call == plan.CallAgent:
 		return "failed to connect with seccomp agent: "
 	case s.Command != "" && s.Errno != 0:

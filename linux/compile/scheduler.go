@@ -46,7 +46,11 @@ func (c *compiler) schedule() {
 			flags |= spec.SchedulerFlags[f]
 		}
 		attr := abi.SchedAttr(spec.SchedulerPolicies[sched.Policy], flags, sched.Nice, sched.Priority, sched.Runtime, sched.Deadline, sched.Period)
-		c.b.Add(plan.Step{Label: "schedule as " + schedulerText(sched), Source: "/process/scheduler", Why: "sched_setattr(2)", Sys: abi.SysSchedSetattr,
+		label := "schedule as " + schedulerText(sched)
+		if r := c.spec.Linux.Resources; sched.Policy == specs.SchedDeadline && r != nil && r.CPU != nil && r.CPU.Cpus != "" {
+			label += " on the CPUs " + r.CPU.Cpus // the kernel wants all of a root domain (sched-deadline.rst, 5), and says EPERM
+		}
+		c.b.Add(plan.Step{Label: label, Source: "/process/scheduler", Why: "sched_setattr(2)", Sys: abi.SysSchedSetattr,
 			Args: []plan.Arg{pid, plan.A(c.b.Bytes("sched_attr "+schedulerText(sched), attr)), plan.V(0)}})
 	}
 	if prio != nil {
