@@ -72,6 +72,25 @@ func (c *compiler) waitAtFifo() {
 const endsByDefault = ^uint64(1<<(abi.SIGCHLD-1) | 1<<(abi.SIGCONT-1) | 1<<(abi.SIGSTOP-1) | 1<<(abi.SIGTSTP-1) | 1<<(abi.SIGTTIN-1) | 1<<(abi.SIGTTOU-1) |
 	1<<(abi.SIGURG-1) | 1<<(abi.SIGWINCH-1))
 
+const whySignals = "signalfd(2): the child is blocked for all signals, and a process that waits must end by one"
+
+// seeSignals opens the descriptor that signals are read from.
+func (c *compiler) seeSignals(want uint64) plan.Reg {
+	mask, r := binary.LittleEndian.AppendUint64(nil, endsByDefault), c.b.Temp("signals")
+	c.b.Add(plan.Step{Label: "see signals that end a process", Why: whySignals, Sys: abi.SysSignalfd4, Save: r, FD: true, HasWant: want != 0, Want: int64(want),
+		Args: []plan.Arg{plan.N(-1), plan.A(c.b.Bytes("sigset", mask)), plan.V(8), plan.T(abi.O_CLOEXEC, "SFD_CLOEXEC")}})
+	return r
+}
+
+// watchSignals opens it before the container's limit of open files holds, which counts what the child still has of the runtime's. At a fifo all that is closed.
+func (c *compiler) watchSignals() error {
+	if !c.in.Gate {
+		c.b.In(plan.Child, plan.Identity)
+		c.signals = c.seeSignals(0)
+	}
+	return nil
+}
+
 // signalled ends a child that gets a signal while it waits at the gate, as its program would end by it, with the status that a shell tells of that. All
 // signals are blocked here, and the first process of a pid namespace would not die of one that is let in: it takes a handler (pid_namespaces(7)),
 // which would need a stack. So they are read. A start that has come by then wins: its program gets the signal. want, if not 0, is the descriptor that has
@@ -83,11 +102,10 @@ func (c *compiler) signalled(gate plan.Arg, want uint64) {
 		infoSize  = 128          // struct signalfd_siginfo, whose first word is the signal (signalfd(2))
 		signalled = 128          // added to the signal's number
 	)
-	why := "signalfd(2): the child is blocked for all signals, and a process that waits must end by one"
-	mask := binary.LittleEndian.AppendUint64(nil, endsByDefault)
-	signals, open := c.b.Temp("signals"), c.b.Label()
-	c.b.Add(plan.Step{Label: "see signals that end a process", Why: why, Sys: abi.SysSignalfd4, Save: signals, FD: true, HasWant: want != 0, Want: int64(want),
-		Args: []plan.Arg{plan.N(-1), plan.A(c.b.Bytes("sigset", mask)), plan.V(8), plan.T(abi.O_CLOEXEC, "SFD_CLOEXEC")}})
+	signals, open := c.signals, c.b.Label()
+	if signals == 0 {
+		signals = c.seeSignals(want)
+	}
 	fds := c.b.Buf("pollfd gate, signals", 2*pollfd+pollfd/2)
 	for n, fd := range []plan.Arg{gate, plan.R(signals)} {
 		// Two stores for one structure: of a descriptor's 64 bits the upper half is 0.
@@ -100,8 +118,8 @@ func (c *compiler) signalled(gate plan.Arg, want uint64) {
 		Tolerate: []abi.Errno{abi.EAGAIN}})
 	c.b.OnErr(i, open)
 	info := c.b.Buf("signalfd_siginfo", infoSize)
-	c.b.Add(plan.Step{Label: "read the signal", Why: why, Sys: abi.SysRead, Args: []plan.Arg{plan.R(signals), plan.A(info), plan.V(infoSize)}, HasWant: true, Want: infoSize})
-	c.b.Add(plan.Step{Label: SignalLabel, Why: why, Op: plan.OpExit, Args: []plan.Arg{plan.M(info, 0)}, Equal: signalled})
+	c.b.Add(plan.Step{Label: "read the signal", Why: whySignals, Sys: abi.SysRead, Args: []plan.Arg{plan.R(signals), plan.A(info), plan.V(infoSize)}, HasWant: true, Want: infoSize})
+	c.b.Add(plan.Step{Label: SignalLabel, Why: whySignals, Op: plan.OpExit, Args: []plan.Arg{plan.M(info, 0)}, Equal: signalled})
 	c.b.Place(open)
 }
 

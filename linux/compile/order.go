@@ -58,6 +58,7 @@ type compiler struct {
 	twice   bool   // a further process is born outside of the container's pid namespace, gives up what is the runtime's, and is born again inside
 	dirs    []files.Dir
 	named   bool       // see ExecInput
+	signals plan.Reg   // see watchSignals
 	unit    *unit.Unit // whose cgroups they are, nil without systemd
 	keep    []plan.Reg // descriptors that the child takes over
 	root    plan.Reg   // the container's root, a mount of its own
@@ -114,6 +115,7 @@ func Create(in CreateInput) (*plan.Plan, error) {
 		c.sealRoot,          // child
 		c.names,             // child
 		c.loopback,          // child
+		c.watchSignals,      // child
 		c.limits,            // child
 		c.personality,       // child
 		c.memoryPolicy,      // child: in its cpuset

@@ -217,3 +217,16 @@ func TestConsoleSize(t *testing.T) {
 	}
 	<-c.Init().Done()
 }
+
+// TestFewFiles: the container's limit of open files does not count what the child has of the runtime's when it waits for the start.
+func TestFewFiles(t *testing.T) {
+	got := runScript(t, func(s *specs.Spec) {
+		s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 5, Hard: 5}}
+		for range 8 { // each has a descriptor in the child
+			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/tmp", Type: "bind", Source: t.TempDir(), Options: []string{"bind"}})
+		}
+	}, "ulimit -n")
+	if got != "5" {
+		t.Error(got)
+	}
+}
