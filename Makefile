@@ -5,7 +5,7 @@ COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 # The shim's entry is our own (linux/entry), on amd64.
 ENTRY   := $(if $(filter amd64,$(shell go env GOARCH)),-E=example.io/shim/linux/entry.entry)
-GO_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags no_grpc
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
 
 MODES ?= all
 
@@ -28,8 +28,8 @@ demo: build ## show a container's life through ctr and a private containerd
 test: test-unit test-integration ## set up and run all tests
 
 test-unit: setup ## the packages' own tests, as root on the real kernel
-	go test -tags no_grpc -timeout 20m ./...
-	go test -tags no_grpc -race -timeout 10m ./process ./shim/... ./io/... ./linux/plan ./linux/spec ./linux/compile
+	go test -timeout 20m ./...
+	go test -race -timeout 10m ./process ./shim/... ./io/... ./linux/plan ./linux/spec ./linux/compile
 
 test-integration: build setup ## the contract, through real containerds (1.6 and 2.x)
 	cd integration && go test -p 1 -count 1 -timeout 40m ./...
@@ -45,7 +45,7 @@ test-vm-short: ## a part of them in ten minutes, which CI runs: all of cgroup v2
 
 lint: ## golangci-lint over both modules
 	integration/setup/setup.sh lint
-	.cache/bin/golangci-lint run --build-tags no_grpc ./...
+	.cache/bin/golangci-lint run ./...
 	cd integration && ../.cache/bin/golangci-lint run --config ../.golangci.yml ./...
 
 bench: build setup ## compare with containerd's shim (runc and crun), a null shim and bare C, in pairs; BENCH=-quick, BENCH="-docs docs"

@@ -81,7 +81,7 @@ func checkBinary(t *testing.T, path, again string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range [][2]string{{"CGO_ENABLED", "0"}, {"-trimpath", "true"}, {"-tags", "no_grpc"}} {
+	for _, want := range [][2]string{{"CGO_ENABLED", "0"}, {"-trimpath", "true"}} {
 		var got string
 		for _, s := range info.Settings {
 			if s.Key == want[0] {

@@ -80,7 +80,7 @@ func unnamed(doc string, folders []string) []string {
 func TestArchitectureNamesPackages(t *testing.T) {
 	var folders []string
 	for _, dir := range []string{".", "integration"} {
-		out := run(t, filepath.Join(root, dir), nil, "go", "list", "-tags", "no_grpc", "-f", "{{.Dir}}", "./...")
+		out := run(t, filepath.Join(root, dir), nil, "go", "list", "-f", "{{.Dir}}", "./...")
 		for name := range strings.Lines(string(out)) {
 			rel, err := filepath.Rel(root, strings.TrimSpace(name))
 			if err != nil {

@@ -31,7 +31,7 @@ var arches = []string{"amd64", "arm64"}
 func loadGraph(t *testing.T, arch string) graph {
 	t.Helper()
 	env := []string{"GOOS=linux", "GOARCH=" + arch, "CGO_ENABLED=1"}
-	out := run(t, root, env, "go", "list", "-deps", "-tags", "no_grpc", "-json=ImportPath,Standard,Imports,TestImports,XTestImports,SFiles", "./...")
+	out := run(t, root, env, "go", "list", "-deps", "-json=ImportPath,Standard,Imports,TestImports,XTestImports,SFiles", "./...")
 	g := graph{}
 	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
 		p := &pkg{}

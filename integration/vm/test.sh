@@ -56,7 +56,7 @@ done
 
 # packages lists the folders of all packages with tests that a guest can say something about.
 packages() {
-	(cd "$top" && go list -tags no_grpc -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./linux/... ./io/... ./oom/...) |
+	(cd "$top" && go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./linux/... ./io/... ./oom/...) |
 		sed "s|^$top/||" | grep -vE "$pure"
 	printf 'integration/%s\n' contract parity seccomp shimrun stress
 }
@@ -71,10 +71,10 @@ make_payload() {
 	cp "$top"/.cache/bin/{containerd2,ctr2} "$1/.cache/bin/"
 	cp -r "$top/docs" "$here/inside.sh" "$1/"
 	for p in "${list[@]}"; do
-		module=$top tags=no_grpc
-		[[ $p != integration/* ]] || module=$top/integration tags= # the client of containerd is gRPC
+		module=$top
+		[[ $p != integration/* ]] || module=$top/integration
 		mkdir -p "$1/$p"
-		(cd "$module" && CGO_ENABLED=0 go test -c -tags "$tags" -ldflags '-s -w' -o "$1/$p/vm.test" "$top/$p")
+		(cd "$module" && CGO_ENABLED=0 go test -c -ldflags '-s -w' -o "$1/$p/vm.test" "$top/$p")
 		find "$top/$p" -mindepth 1 -maxdepth 1 \( -name testdata -o -type f ! -name '*.go' \) -exec cp -r {} "$1/$p/" \;
 	done
 }
