@@ -46,9 +46,7 @@ run=()
 case $mode in
 *-selinux) selinux ;;
 rootless-*)
-	echo "rootless:x:$user:$user::/home/rootless:/bin/bash" >>/etc/passwd
-	echo "rootless:x:$user:" >>/etc/group
-	install -d -o "$user" -g "$user" /home/rootless
+	useradd -u "$user" -m -s /bin/bash rootless # also in shadow, where PAM looks for the user's manager
 	rm -f /etc/subuid /etc/subgid
 	if [[ $ROOTLESS_FEATURES == *idmap* ]]; then
 		export ROOTLESS_UIDMAP_START=100000 ROOTLESS_UIDMAP_LENGTH=65536 ROOTLESS_GIDMAP_START=200000 ROOTLESS_GIDMAP_LENGTH=65536

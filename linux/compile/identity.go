@@ -38,7 +38,7 @@ func (c *compiler) limits() error {
 // identity makes the process the user it is to be, in the order that lets each step happen: bounding set, groups, gid, uid, capabilities.
 func (c *compiler) identity() error {
 	c.b.In(plan.Child, plan.Identity)
-	c.workingDir()
+	enter := c.workingDir()
 	umask := uint64(0o022)
 	if c.proc.User.Umask != nil {
 		umask = uint64(*c.proc.User.Umask)
@@ -47,6 +47,7 @@ func (c *compiler) identity() error {
 	_, last := c.have()
 	c.dropBounding(spec.CapMask(c.wantedCaps().Bounding), last)
 	c.ids()
+	enter()
 	c.capabilities()
 	if c.proc.NoNewPrivileges {
 		c.prctl("gain no privileges from now on", "/process/noNewPrivileges", "PR_SET_NO_NEW_PRIVS", abi.PR_SET_NO_NEW_PRIVS, 1, "")

@@ -5,6 +5,8 @@ import (
 	"path"
 	"strings"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"example.io/shim/linux/abi"
 	"example.io/shim/linux/plan"
 )
@@ -23,20 +25,40 @@ func (c *compiler) makeWorkingDir() error {
 	return nil
 }
 
-// workingDir goes to the working directory, which is looked up within the root and without magic links (CVE-2024-21626).
-func (c *compiler) workingDir() {
+// workingDir goes to the working directory, which is looked up within the root and without magic links (CVE-2024-21626). It returns what is to be done when
+// the process has its ids: in a user namespace root may enter nothing of others whose ids are not all mapped, and the user itself may be one of them.
+func (c *compiler) workingDir() (asUser func()) {
+	asUser = func() {}
 	s := plan.Step{Label: "go to the working directory", Source: "/process/cwd", Path: c.proc.Cwd, Why: "CVE-2024-21626"}
 	if path.Clean(c.proc.Cwd) == "/" {
 		s.Sys, s.Args = abi.SysChdir, []plan.Arg{c.b.Str("/")}
 		c.b.Add(s)
-		return
+		return asUser
 	}
 	held := s
 	held.Label = "hold the working directory"
 	r := c.lookup(held, c.proc.Cwd, abi.O_PATH|abi.O_DIRECTORY, inRoot, "O_PATH|O_DIRECTORY, "+inRootText)
 	s.Sys, s.Args = abi.SysFchdir, []plan.Arg{plan.R(r)}
+	again := s
+	if c.proc.User.UID != 0 && c.hasNamespace(specs.UserNamespace) {
+		s.Tolerate = []abi.Errno{abi.EACCES}
+		late, is := c.b.Label(), c.b.Buf("is there", 8)
+		c.b.OnErr(c.b.Add(s), late)
+		c.b.Add(plan.Step{Label: "it is there", Source: s.Source, Op: plan.OpMove, Args: []plan.Arg{plan.V(1), plan.A(is)}})
+		c.b.Place(late)
+		return func() {
+			done := c.b.Label()
+			c.b.OnOK(c.b.Add(plan.Step{Label: "is it there", Source: s.Source, Op: plan.OpCheck, Args: []plan.Arg{plan.M(is, 0)}, Mask: ^uint64(0), Equal: 1,
+				Errno: abi.EACCES, Tolerate: []abi.Errno{abi.EACCES}}), done)
+			again.Label += " as the user"
+			c.b.Add(again)
+			c.b.Place(done)
+			c.close(r, "the working directory")
+		}
+	}
 	c.b.Add(s)
 	c.close(r, "the working directory")
+	return asUser
 }
 
 // environment returns the environment with each name once, the last value of it, and whether HOME is missing or empty.

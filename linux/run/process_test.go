@@ -3,6 +3,7 @@ package run
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -228,5 +229,34 @@ func TestFewFiles(t *testing.T) {
 	}, "ulimit -n")
 	if got != "5" {
 		t.Error(got)
+	}
+}
+
+// TestUserCwd: the root of a user namespace may not enter a folder whose group is not mapped; its owner, who the process is, may.
+func TestUserCwd(t *testing.T) {
+	run := func(uid uint32) (string, error) {
+		bundle := newBundle(t, func(s *specs.Spec) {
+			withUserns(s)
+			s.Process.User, s.Process.Cwd, s.Process.Args = specs.User{UID: uid, GID: uid}, "/home/own", []string{"sleep", "1000"}
+		})
+		own := filepath.Join(bundle, "rootfs/home/own")
+		if err := errors.Join(os.Mkdir(own, 0o700), os.Chown(own, 101000, 5)); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Create(t.Context(), newDeps(t), request(bundle))
+		if err != nil {
+			return "", err
+		}
+		cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", c.Init().Pid()))
+		if err != nil {
+			t.Error(err)
+		}
+		return filepath.Base(cwd), c.Delete(t.Context())
+	}
+	if cwd, err := run(1000); err != nil || cwd != "own" {
+		t.Errorf("the owner is in %q, %v", cwd, err)
+	}
+	if _, err := run(1001); err == nil || !strings.Contains(err.Error(), "as the user") {
+		t.Errorf("another user: %v", err)
 	}
 }
