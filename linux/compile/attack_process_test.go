@@ -36,7 +36,7 @@ func TestCutOff(t *testing.T) {
 			case name == plan.RegSyncC || name == plan.RegInit || name == plan.RegStdin || name == plan.RegStdout || name == plan.RegStderr || name == "null":
 			case name == plan.RegGate || strings.HasPrefix(name, "preserved."): // what its creator is asked for
 			case made(p, plan.R(r), func(s *plan.Step) bool {
-				return s.Sys == abi.SysOpenTree || s.Call == plan.CallUserns || s.Sys == abi.SysOpenat && (strings.HasSuffix(s.Path, "/tasks") || strings.HasSuffix(s.Path, "/cgroup.procs") || strings.HasPrefix(s.Source, "/linux/namespaces/"))
+				return s.Sys == abi.SysOpenTree || s.Call == plan.CallUserns || s.Sys == abi.SysOpenat && (strings.HasSuffix(s.Path, "/tasks") || strings.HasSuffix(s.Path, "/cgroup.procs") || strings.HasPrefix(s.Source, "/linux/namespaces/") || s.Source == "/root/path")
 			}):
 			default:
 				t.Errorf("the child keeps %%%s", name)

@@ -28,6 +28,7 @@ type ExecInput struct {
 	Filter       []byte // plan.ItemFilter of the container's plan: not to be made once more; nil for none
 	PreserveFDs  int    // see CreateInput
 	Traced       bool   // a process of the container has, or may have, CAP_SYS_PTRACE in the runtime's user namespace: see Traces
+	Rootfs       string // of the container on the host, for one without a mount namespace
 	path         string // of the program, when it is not the first argument
 }
 
@@ -35,7 +36,7 @@ type ExecInput struct {
 // becomes the process as a new container's would.
 func Exec(in ExecInput) (*plan.Plan, error) {
 	c := &compiler{b: plan.NewBuilder("exec " + in.ExecID + " in " + in.ID), spec: in.Spec, proc: in.Process, program: in.path, dirs: in.CgroupDirs, named: in.Named,
-		in: CreateInput{ID: in.ID, Spec: in.Spec, Facts: in.Facts, Terminal: in.Process.Terminal, NoNewKeyring: in.NoNewKeyring, PreserveFDs: in.PreserveFDs}}
+		in: CreateInput{ID: in.ID, Rootfs: in.Rootfs, Spec: in.Spec, Facts: in.Facts, Terminal: in.Process.Terminal, NoNewKeyring: in.NoNewKeyring, PreserveFDs: in.PreserveFDs}}
 	c.b.Grow(usualExecSteps)
 	if len(in.Filter) > 0 {
 		c.ready = bpf.Parse(in.Filter)
@@ -51,7 +52,7 @@ func Exec(in ExecInput) (*plan.Plan, error) {
 	}
 	c.twice = c.entersPids() && (c.rootless() || in.Traced)
 	for _, topic := range []func() error{
-		c.checkLabels, c.makeFilter, c.openCgroups, c.openClass, c.openNull, c.execHome, c.launchExec, c.enterContainer, c.execTerminal, c.limits, c.personality, c.memoryPolicy, c.identity, c.findCommand, c.execReady, c.execute,
+		c.checkLabels, c.makeFilter, c.openCgroups, c.openClass, c.openNull, c.openHostRoot, c.execHome, c.launchExec, c.enterContainer, c.execTerminal, c.limits, c.personality, c.memoryPolicy, c.identity, c.findCommand, c.execReady, c.execute,
 	} {
 		if err := topic(); err != nil {
 			return nil, err
@@ -138,6 +139,10 @@ func (c *compiler) enterContainer() error {
 		c.becomeRoot()
 	}
 	c.session()
+	if c.root != 0 {
+		c.changeRoot(c.root, "")
+		return nil
+	}
 	c.root = c.b.Reg("root")
 	c.b.Add(plan.Step{Label: "hold the root", Path: "/", Sys: abi.SysOpenat, Save: c.root, FD: true,
 		Args: []plan.Arg{plan.AtCwd(), c.b.Str("/"), plan.T(abi.O_PATH|abi.O_DIRECTORY|abi.O_CLOEXEC, "O_PATH|O_DIRECTORY|O_CLOEXEC"), plan.V(0)}})

@@ -218,7 +218,7 @@ func compileGolden(config, process []byte, f facts.Facts, in goldenInput) (*plan
 	if in.NoCgroup {
 		dirs = nil
 	}
-	x := ExecInput{ID: "web1", ExecID: "e1", Spec: s, Facts: f, CgroupDirs: dirs, NoNewKeyring: in.NoNewKeyring, Traced: in.Traced, Named: in.Named}
+	x := ExecInput{ID: "web1", ExecID: "e1", Rootfs: "/run/web1/rootfs", Spec: s, Facts: f, CgroupDirs: dirs, NoNewKeyring: in.NoNewKeyring, Traced: in.Traced, Named: in.Named}
 	if in.Hook != nil {
 		return Hook(HookInput{Kind: in.Hook.Kind, Hook: in.Hook.Hook, Rootfs: "/run/web1/rootfs", Exec: x})
 	}

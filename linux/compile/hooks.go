@@ -46,6 +46,9 @@ func (c *compiler) earlyHooks() bool {
 
 // createHooks runs what comes before pivot_root, while the child waits.
 func (c *compiler) createHooks() error {
+	if !c.earlyHooks() {
+		return nil
+	}
 	run := func() {
 		c.parentTurn(plan.Root, func() { c.hooks(hookPrestart, hookCreateRuntime, hookCreateContainer) })
 	}
@@ -127,6 +130,7 @@ func Hook(in HookInput) (*plan.Plan, error) {
 		l := *s.Linux
 		l.Seccomp, l.Personality, l.MemoryPolicy, l.IntelRdt = nil, nil, nil, nil
 		s.Linux, s.Process = &l, nil // nor does it take anything else from the container's process
+		in.Exec.Rootfs = "/"         // for a container without a mount namespace: it is not in its root yet
 		in.Exec.Spec = &s
 	}
 	p.Args = in.Hook.Args

@@ -197,8 +197,15 @@ func attrText(set, clr uint64) string {
 // makeMounts makes every new file system, detached, while the host's tree is still there.
 func (c *compiler) makeMounts() error {
 	c.b.In(plan.Child, plan.Mounts)
+	if c.hostMounts() {
+		return c.makeEach()
+	}
 	c.b.Add(plan.Step{Label: "keep what is mounted from now on to ourselves", Source: "/linux/rootfsPropagation", Path: "/", Why: "mount_namespaces(7)", Sys: abi.SysMountSetattr,
 		Args: []plan.Arg{plan.AtCwd(), c.b.Str("/"), plan.T(abi.AT_RECURSIVE, "AT_RECURSIVE"), plan.A(c.b.Bytes("mount_attr MS_PRIVATE", abi.MountAttr(0, 0, abi.MS_PRIVATE))), plan.V(abi.MountAttrSize)}})
+	return c.makeEach()
+}
+
+func (c *compiler) makeEach() error {
 	for _, mt := range c.mounts {
 		switch {
 		case mt.opt.Remount:

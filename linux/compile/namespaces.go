@@ -62,8 +62,8 @@ func (c *compiler) findNamespaces() error {
 			c.ns.newUser, c.ns.joinUser = n.Path == "", n.Path != ""
 		}
 	}
-	if !c.hasNamespace(specs.MountNamespace) {
-		return invalid("/linux/namespaces", "a mount namespace is needed: without one the container's mounts would be the host's")
+	if err := c.checkHostMounts(); err != nil {
+		return err
 	}
 	if c.rootless() && c.ns.joinUser && c.ns.create&abi.CLONE_NEWTIME != 0 && len(c.spec.Linux.TimeOffsets) > 0 {
 		return invalid("/linux/timeOffsets", "a plain user's container that joins a user namespace cannot set clocks: who is there already could reach it meanwhile")

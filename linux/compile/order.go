@@ -135,7 +135,10 @@ func Create(in CreateInput) (*plan.Plan, error) {
 // targets are looked up within the root either way.
 func (c *compiler) fillRoot() error {
 	topics := []func() error{c.enterRoot, c.attachMounts, c.makeDevices, c.makeWorkingDir}
-	if c.earlyHooks() {
+	switch {
+	case c.hostMounts():
+		topics = []func() error{c.attachMounts, c.makeDevices, c.makeWorkingDir, c.createHooks, c.enterRoot}
+	case c.earlyHooks():
 		topics = []func() error{c.placeRoot, c.attachMounts, c.makeDevices, c.makeWorkingDir, c.createHooks, c.enterRoot}
 	}
 	for _, topic := range topics {

@@ -236,6 +236,10 @@ func mountFlags(p spec.MountOptions) (flags uint64, text string) {
 func (c *compiler) enterRoot() error {
 	c.b.In(plan.Child, plan.Root)
 	source := "/root/path"
+	if c.hostMounts() {
+		c.changeRoot(c.root, source)
+		return nil
+	}
 	move := func(why string) {
 		if c.earlyHooks() {
 			c.b.Add(plan.Step{Label: "go to the root", Source: source, Sys: abi.SysFchdir, Args: []plan.Arg{plan.R(c.root)}})

@@ -25,8 +25,14 @@ func (c *compiler) ownSources(when bool) func() error {
 		if c.rootless() != when {
 			return nil
 		}
-		if err := c.openSources(); err != nil || !when {
+		if err := c.openSources(); err != nil {
 			return err
+		}
+		if !when {
+			if c.hostMounts() {
+				c.placeRootOnHost()
+			}
+			return nil
 		}
 		c.send(plan.Prepare, "the root", "/root/path", c.root, c.b.Reg(rootInParent)) // see askForTarget
 		return nil

@@ -130,14 +130,14 @@ func placeByMountinfo(list []facts.Hierarchy, data []byte) {
 			h := &list[i]
 			same := h.Unified && g[0] == "cgroup2" || !h.Unified && g[0] == "cgroup" && slices.Contains(options, h.Controllers[0])
 			if same && h.Mount == "" {
-				h.Root, h.Mount = unescape(f[3]), unescape(f[4])
+				h.Root, h.Mount = Unescape(f[3]), Unescape(f[4])
 			}
 		}
 	}
 }
 
-// unescape takes back the octal escapes of mountinfo (\040 is a space).
-func unescape(s string) string {
+// Unescape takes back the octal escapes of mountinfo (\040 is a space).
+func Unescape(s string) string {
 	if !strings.Contains(s, `\`) {
 		return s
 	}

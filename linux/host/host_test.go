@@ -109,8 +109,8 @@ func TestUnescape(t *testing.T) {
 		`/ü\040ü`:       "/ü ü",
 		`\134\134\043`:  `\\#`,
 	} {
-		if got := unescape(in); got != want {
-			t.Errorf("unescape(%q) = %q, want %q", in, got, want)
+		if got := Unescape(in); got != want {
+			t.Errorf("Unescape(%q) = %q, want %q", in, got, want)
 		}
 	}
 }

@@ -92,7 +92,7 @@ func mountOf(mountinfo []byte, typ string) string {
 		place, fs, ok := strings.Cut(string(line), " - ")
 		f := strings.Fields(place)
 		if ok && len(f) > 4 && strings.HasPrefix(fs, typ+" ") {
-			return unescape(f[4])
+			return Unescape(f[4])
 		}
 	}
 	return ""

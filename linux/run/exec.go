@@ -35,7 +35,7 @@ func (c *Container) Exec(ctx context.Context, r ExecRequest) (*Process, error) {
 		dirs = r.CgroupDirs
 	}
 	p, err := compile.Exec(compile.ExecInput{
-		ID: c.state.ID, ExecID: r.ExecID, Process: ps, Spec: c.spec, Facts: c.deps.Facts,
+		ID: c.state.ID, ExecID: r.ExecID, Rootfs: c.state.Rootfs, Process: ps, Spec: c.spec, Facts: c.deps.Facts,
 		CgroupDirs: dirs, Named: r.CgroupDirs != nil, NoNewKeyring: c.keep.NoNewKeyring, Filter: c.filter, PreserveFDs: r.PreserveFDs,
 		Traced: c.traced.Load() || compile.Traces(c.spec, c.spec.Process) || c.sharesPids(),
 	})

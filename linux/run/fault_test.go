@@ -46,6 +46,10 @@ var topics = map[string]struct {
 			specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", UIDMappings: maps, GIDMappings: maps},
 			specs.Mount{Destination: "/home", Type: "bind", Source: "/var/tmp", Options: []string{"rbind", "rro", "ridmap"}, UIDMappings: maps, GIDMappings: maps})
 	}},
+	"on host": {edit: func(s *specs.Spec) {
+		onHost(s)
+		s.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/true"}}}
+	}, source: "/root"},
 	"links": {image: map[string]string{"etc/run": "/run/made/here"}, source: "/mounts", edit: func(s *specs.Spec) {
 		withUserns(s)
 		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/etc/run/x", Type: "bind", Source: "/var/tmp", Options: []string{"bind"}},

@@ -188,7 +188,7 @@ func (t *tail) Write(p []byte) (int, error) {
 // hookInside runs a hook in the container's namespaces and cgroups, as a further process of it.
 func (c *Container) hookInside(ctx context.Context, init target, kind string, h specs.Hook, state []byte) error {
 	p, err := compile.Hook(compile.HookInput{Kind: kind, Hook: h, Rootfs: c.state.Rootfs, Exec: compile.ExecInput{
-		ID: c.state.ID, ExecID: kind + " hook", Spec: c.spec, Facts: c.deps.Facts, CgroupDirs: c.state.CgroupDirs, NoNewKeyring: true,
+		ID: c.state.ID, ExecID: kind + " hook", Rootfs: c.state.Rootfs, Spec: c.spec, Facts: c.deps.Facts, CgroupDirs: c.state.CgroupDirs, NoNewKeyring: true,
 	}})
 	if err != nil {
 		return err

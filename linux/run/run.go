@@ -210,6 +210,9 @@ func Create(ctx context.Context, deps *Deps, r Request) (*Container, error) {
 	if hooks := hooksOf(s.Hooks, "poststop"); len(hooks) > 0 {
 		c.state.Poststop, c.state.Annotations = hooks, s.Annotations
 	}
+	if err := c.state.noteMounts(s); err != nil {
+		return nil, err
+	}
 	if r.Restore != nil {
 		if c.restore, err = checkRestore(r, &c.state); err != nil {
 			return nil, err

@@ -32,12 +32,14 @@ const stateVersion = 2
 
 // State is the content of StateFile. It is written before anything of the container is made; what is known later is written behind it.
 type State struct {
-	Version    int          `json:"version"`
-	ID         string       `json:"id"`
-	Namespace  string       `json:"namespace"`
-	Bundle     string       `json:"bundle"`
-	Rootfs     string       `json:"rootfs"`
-	MountsMade bool         `json:"rootfsMounted"` // the shim mounts the root file system, and so unmounts it
+	Version    int    `json:"version"`
+	ID         string `json:"id"`
+	Namespace  string `json:"namespace"`
+	Bundle     string `json:"bundle"`
+	Rootfs     string `json:"rootfs"`
+	MountsMade bool   `json:"rootfsMounted"` // the shim mounts the root file system, and so unmounts it
+	// OnHost is for a container without a mount namespace: how many mounts were at its root before the one that holds all of its own, and 1. 0 is any other.
+	OnHost     int          `json:"onHost,omitempty"`
 	CgroupDirs []files.Dir  `json:"cgroupDirs"`
 	Cgroup     cgroup.State `json:"cgroup"`
 	Resctrl    []string     `json:"resctrl,omitempty"`   // groups that go with the container, the inner one first
@@ -236,6 +238,9 @@ func (s *State) cleanup(ctx context.Context, cg cgroup.Cgroup) error {
 		if err := cg.Kill(unix.SIGKILL); err != nil {
 			errs = append(errs, fmt.Errorf("kill what is left of %s: %w", s.ID, err))
 		}
+	}
+	if s.OnHost > 0 {
+		errs = append(errs, unmountTo(s.Rootfs, s.OnHost-1))
 	}
 	if s.MountsMade {
 		errs = append(errs, unmountAll(s.Rootfs))

@@ -24,6 +24,9 @@ func (s *State) marshal() ([]byte, error) {
 	w.String("bundle", s.Bundle)
 	w.String("rootfs", s.Rootfs)
 	w.Bool("rootfsMounted", s.MountsMade)
+	if s.OnHost > 0 {
+		w.Uint("onHost", uint64(s.OnHost))
+	}
 	w.Value(appendDirs(w.Name("cgroupDirs"), s.CgroupDirs))
 	errs := []error{writeCgroup(w, s.Cgroup)}
 	if len(s.Resctrl) > 0 {
@@ -126,6 +129,7 @@ var stateFields = []quickjson.Field[State]{
 	{Name: "namespace", Read: func(r *reader, v *State) { quickjson.String(r, &v.Namespace) }},
 	{Name: "bundle", Read: func(r *reader, v *State) { quickjson.String(r, &v.Bundle) }},
 	{Name: "rootfs", Read: func(r *reader, v *State) { quickjson.String(r, &v.Rootfs) }},
+	{Name: "onHost", Read: func(r *reader, v *State) { quickjson.Int(r, &v.OnHost) }},
 	{Name: "rootfsMounted", Read: func(r *reader, v *State) { quickjson.Bool(r, &v.MountsMade) }},
 	{Name: "cgroupDirs", Read: func(r *reader, v *State) { quickjson.List(r, &v.CgroupDirs, readDir) }},
 	{Name: "cgroup", Read: func(r *reader, v *State) { quickjson.Object(r, &v.Cgroup, cgroupFields) }},

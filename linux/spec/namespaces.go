@@ -33,8 +33,18 @@ func (p *problems) namespaces(s *specs.Spec) {
 			p.bad(at(here, i, "path"), "%q is not an absolute path", n.Path)
 		}
 	}
-	if !seen[specs.MountNamespace] {
-		p.cannot(here, "has no mount namespace: a root file system is not set up among the host's mounts")
+	if seen[specs.MountNamespace] {
+		return
+	}
+	if seen[specs.UserNamespace] {
+		p.cannot(here, "has no mount namespace: a user namespace gives no right to mount among the host's mounts")
+	}
+	const restricts = "unable to restrict sys entries without a private MNT namespace: they would be the host's"
+	if len(s.Linux.MaskedPaths) > 0 {
+		p.cannot("/linux/maskedPaths", restricts)
+	}
+	if len(s.Linux.ReadonlyPaths) > 0 {
+		p.cannot("/linux/readonlyPaths", restricts)
 	}
 }
 
