@@ -3,8 +3,10 @@ SHELL   := /bin/bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
-# The shim's entry is our own (linux/entry), on amd64.
-ENTRY   := $(if $(filter amd64,$(shell go env GOARCH)),-E=example.io/shim/linux/entry.entry)
+# The entries are our own (linux/entry, linux/slack), on amd64.
+AMD64   := $(filter amd64,$(shell go env GOARCH))
+ENTRY   := $(if $(AMD64),-E=example.io/shim/linux/entry.entry)
+SLACK   := $(if $(AMD64),-E=example.io/shim/linux/slack.entry)
 GO_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
 
 MODES ?= all
@@ -16,7 +18,7 @@ help: ## list the targets
 
 build: ## build every binary into bin/, static and reproducible
 	$(GO_BUILD) -ldflags "$(LDFLAGS) $(ENTRY)" -o bin/containerd-shim-shim-v2 ./cmd/shim-v2
-	$(GO_BUILD) -ldflags "$(LDFLAGS)" -o bin/shimrun ./cmd/shimrun
+	$(GO_BUILD) -ldflags "$(LDFLAGS) $(SLACK)" -o bin/shimrun ./cmd/shimrun
 
 setup: ## install what the tests need by apt, and build containerd 2.x from its module
 	integration/setup/setup.sh packages containerd2

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.io/shim/linux/plan"
+	"example.io/shim/linux/slack"
 )
 
 // Arena is a shared mapping outside the Go heap that holds one plan's image for the parent and its child.
@@ -69,6 +70,7 @@ func Fork(a *Arena, im *plan.Image, flags uint64, cgroupFD int, pidfd plan.Reg) 
 	if err := leaveOut(a); err != nil {
 		return 0, err
 	}
+	slack.Restore() // the child inherits it
 	const sigChld = uint64(unix.SIGCHLD)
 	flags |= unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND
 	args := [11]uint64{0: flags, 1: im.RegAddr(pidfd), 4: sigChld}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -15,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/containerd/errdefs"
+
+	"example.io/shim/linux/slack"
 )
 
 // registry holds the pids that somebody waits for.
@@ -221,6 +224,9 @@ func (c *Child) Exit() (status uint32, at time.Time) { return c.status, c.at }
 func StartCommand(cmd *exec.Cmd) error {
 	registry.fork.RLock()
 	defer registry.fork.RUnlock()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	slack.Restore() // the program inherits it
 	if err := cmd.Start(); err != nil {
 		return err
 	}

@@ -12,5 +12,7 @@
 // when pipe2(2) or clone(2) fail here, and on other architectures.
 package entry
 
+import _ "example.io/shim/linux/slack" // where it goes on
+
 // WordFD is the descriptor at which a daemon that was started so tells its exit status, one byte, to the process that containerd waits for.
 const WordFD = 3

@@ -265,4 +265,4 @@ left: // Go's part removes it
 back:
 	ADDQ $FRAME, SP
 runtime:
-	JMP _rt0_amd64_linux(SB)
+	JMP example·io∕shim∕linux∕slack·entry(SB)
