@@ -11,7 +11,7 @@ GO_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
 
 MODES ?= all
 
-.PHONY: help build setup demo test test-unit test-integration test-vm test-vm-short lint bench stress clean
+.PHONY: help build man setup demo test test-unit test-integration test-vm test-vm-short lint bench stress clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -19,6 +19,10 @@ help: ## list the targets
 build: ## build every binary into bin/, static and reproducible
 	$(GO_BUILD) -ldflags "$(LDFLAGS) $(ENTRY)" -o bin/containerd-shim-shim-v2 ./cmd/shim-v2
 	$(GO_BUILD) -ldflags "$(LDFLAGS) $(SLACK)" -o bin/shimrun ./cmd/shimrun
+
+man: build ## write shimrun's manual pages into bin/man/man8/
+	mkdir -p bin/man/man8 && bin/shimrun man >bin/man/man8/shimrun.8
+	for c in $$(bin/shimrun man | sed -n 's/^.BR shimrun\\-\(.*\) (8)$$/\1/p'); do bin/shimrun man $$c >bin/man/man8/shimrun-$$c.8; done
 
 setup: ## install what the tests need by apt, and build containerd 2.x from its module
 	integration/setup/setup.sh packages containerd2

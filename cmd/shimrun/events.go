@@ -58,7 +58,13 @@ func (e *eventStream) stats() error {
 	if err != nil {
 		return err
 	}
-	return e.out.Encode(event{"stats", e.id, statsOf(m)})
+	data := statsOf(m)
+	if d, ok := files.Find(e.c.State().CgroupDirs, "cpuset"); ok && !d.Unified {
+		if data.CPUSet, err = readCpuset(d.Path); err != nil {
+			return err
+		}
+	}
+	return e.out.Encode(event{"stats", e.id, data})
 }
 
 // follow prints until the container has ended.

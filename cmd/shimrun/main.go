@@ -153,6 +153,9 @@ func (a *app) run(args []string) error {
 	default:
 		return fmt.Errorf("--cgroup-manager: %q is none of %s, %s and %s", a.cgroupManager, managerFiles, managerSystemd, managerNone)
 	}
+	if a.criu != "" {
+		a.log.warn("--criu is ignored: criu is found by PATH")
+	}
 	a.rootGiven = fs.Changed("root")
 	if !a.rootGiven {
 		a.root = defaultRoot()

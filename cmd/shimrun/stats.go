@@ -6,7 +6,7 @@ import "example.io/shim/linux/cgroup/stats"
 type (
 	statsData struct {
 		CPU        cpuData                `json:"cpu"`
-		CPUSet     struct{}               `json:"cpuset"`
+		CPUSet     cpusetData             `json:"cpuset"`
 		Memory     memoryData             `json:"memory"`
 		Pids       pidsData               `json:"pids"`
 		Blkio      blkioData              `json:"blkio"`

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,7 +25,14 @@ Amounts of memory can end in k, m, g or t; -1 is no limit.`,
 	setup: func(a *app, fs *pflag.FlagSet) func([]string) error {
 		file := fs.StringP("resources", "r", "", "`FILE` with the resources as JSON, - for standard input")
 		set := resourceFlags(fs)
-		return func(args []string) error { return a.update(args[0], *file, set) }
+		l3 := fs.String("l3-cache-schema", "", "share of the L3 cache, a line of resctrl's schemata such as L3:0=ff")
+		bandwidth := fs.String("mem-bw-schema", "", "share of the memory bandwidth, a line such as MB:0=50")
+		return func(args []string) error {
+			if *l3 == "" && *bandwidth == "" {
+				return a.update(args[0], *file, set)
+			}
+			return errors.Join(a.update(args[0], *file, set), a.updateSchemata(args[0], *l3, *bandwidth))
+		}
 	},
 }
 
@@ -161,6 +169,16 @@ func (a *app) update(id, file string, set func(*specs.LinuxResources) error) err
 		}
 		return updateFailure(c.Cgroup().Update(r))
 	})
+}
+
+// updateSchemata changes a container's share of caches and memory bandwidth.
+func (a *app) updateSchemata(id string, lines ...string) error {
+	c, err := a.use(id)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.SetSchemata(slices.DeleteFunc(lines, func(l string) bool { return l == "" }))
 }
 
 // updateFailure puts runc's words before the error of a limit that is below what is in use.

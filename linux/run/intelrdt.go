@@ -39,6 +39,25 @@ func (s *State) removeGroups() error {
 	return errors.Join(errs...)
 }
 
+// SetSchemata changes what the container's resctrl group has of caches and memory bandwidth, a line a resource. A group that has a name of its own may be
+// others' too: then it is theirs as well.
+func (c *Container) SetSchemata(lines []string) error {
+	resctrl := c.deps.Facts.Resctrl
+	if resctrl == "" {
+		return fmt.Errorf("schemata of %s: resctrl is not mounted: %w", c.state.ID, errdefs.ErrFailedPrecondition)
+	}
+	class := compile.ClassOf(resctrl, c.state.ID, c.spec)
+	if class == nil {
+		return fmt.Errorf("schemata of %s: its configuration has no /linux/intelRdt: %w", c.state.ID, errdefs.ErrFailedPrecondition)
+	}
+	for _, line := range lines { // one write a line: the kernel may take a part of several
+		if err := writeSchemata(resctrl, class.Group, line+"\n"); err != nil {
+			return fmt.Errorf("schemata of %s: %w", c.state.ID, err)
+		}
+	}
+	return nil
+}
+
 // writeSchemata writes lines to a group's schemata. What the kernel says about a line that it does not take is in the error.
 func writeSchemata(resctrl, group, lines string) error {
 	err := writeOnce(filepath.Join(group, "schemata"), lines)

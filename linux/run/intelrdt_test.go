@@ -33,6 +33,32 @@ func hasGroup(dir string) bool {
 	return err == nil
 }
 
+// TestSetSchemata: a group's schemata is written, and what cannot be is refused.
+func TestSetSchemata(t *testing.T) {
+	dir := resctrlFiles(t)
+	set := func(resctrl string, rdt *specs.LinuxIntelRdt, lines ...string) error {
+		deps := &Deps{}
+		deps.Facts.Resctrl = resctrl
+		c := &Container{deps: deps, spec: &specs.Spec{Linux: &specs.Linux{IntelRdt: rdt}}, state: State{ID: "web1"}}
+		return c.SetSchemata(lines)
+	}
+	gold := &specs.LinuxIntelRdt{ClosID: "gold"}
+	if err := set(dir, gold, "L3:0=f"); err != nil {
+		t.Error(err)
+	}
+	if data, err := os.ReadFile(filepath.Join(dir, "gold/schemata")); err != nil || !strings.HasPrefix(string(data), "L3:0=f\n") {
+		t.Errorf("schemata is %q (%v)", data, err)
+	}
+	for want, err := range map[string]error{"not mounted": set("", gold, "L3:0=f"), "no /linux/intelRdt": set(dir, nil, "L3:0=f")} {
+		if !errors.Is(err, errdefs.ErrFailedPrecondition) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if err := set(dir, &specs.LinuxIntelRdt{ClosID: "none"}, "L3:0=f"); !errors.Is(err, unix.ENOENT) || !strings.Contains(err.Error(), "hole") {
+		t.Errorf("a group that is not there: %v", err)
+	}
+}
+
 // TestIntelRdt: init and further processes are born in the groups; those of the container's own go with it, one with a closID stays.
 func TestIntelRdt(t *testing.T) {
 	if !alone(t) {
