@@ -26,6 +26,7 @@ var (
 		{"probes, CPU ms an exec, without containerd's own", both, 0.3, false}, {"memory charged, most", []string{crun}, 0.5, false},
 		{"command line: run", []string{crun}, 0.6, false}, {"command line: exec", []string{crun}, 0.6, false},
 		{"beside many: whole, against ten", nil, 1.3, false}, {"beside many: CPU of a whole run, against ten", nil, 1.3, false},
+		{"beside many: CPU of a whole run, without containerd's own, against ten", nil, 1.3, false},
 	}
 )
 
