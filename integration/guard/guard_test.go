@@ -5,6 +5,7 @@ package guard
 
 import (
 	"bufio"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -142,8 +143,10 @@ func calls(t *testing.T, counts map[string]int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(bundle, "rootfs/bin/true"), busybox, 0o755); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"true", "sleep"} {
+		if err := os.WriteFile(filepath.Join(bundle, "rootfs/bin", name), busybox, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	config, err := os.ReadFile("config.json")
 	if err != nil {
@@ -152,14 +155,43 @@ func calls(t *testing.T, counts map[string]int64) {
 	if err := os.WriteFile(filepath.Join(bundle, "config.json"), config, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	counts["system calls of a container's life"] = strace(t, "explain", "-time", "-bundle", bundle)
-	counts["system calls of a delete"] = strace(t, "-namespace", "n", "-address", "/a", "-publish-binary", "/p", "-id", "x", "-bundle", t.TempDir(), "delete")
+	counts["system calls of a container's life"] = strace(t, program(), "explain", "-time", "-bundle", bundle)
+	counts["system calls of a delete"] = strace(t, program(), "-namespace", "n", "-address", "/a", "-publish-binary", "/p", "-id", "x", "-bundle", t.TempDir(), "delete")
+	commands(t, counts, bundle, config)
 }
 
-func strace(t *testing.T, args ...string) int64 {
+// commands counts those of `shimrun run`, and of `shimrun exec` into a container that sleeps.
+func commands(t *testing.T, counts map[string]int64, bundle string, config []byte) {
+	t.Helper()
+	shimrun, root, id := filepath.Join(daemon.Top(), "bin", "shimrun"), filepath.Join(t.TempDir(), "states"), fmt.Sprintf("guard-%d", os.Getpid())
+	counts["system calls of shimrun run"] = strace(t, shimrun, "--root", root, "run", "--bundle", bundle, id)
+	var c map[string]any
+	if err := json.Unmarshal(config, &c); err != nil {
+		t.Fatal(err)
+	}
+	c["process"].(map[string]any)["args"] = []string{"sleep", "1000"}
+	config, err := json.Marshal(c)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(bundle, "config.json"), config, 0o644)
+	}
+	if err == nil {
+		err = exec.Command(shimrun, "--root", root, "run", "--detach", "--bundle", bundle, id).Run() // no pipes: the container would hold them
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if out, err := exec.Command(shimrun, "--root", root, "delete", "--force", id).CombinedOutput(); err != nil {
+			t.Errorf("delete: %v: %s", err, out)
+		}
+	}()
+	counts["system calls of shimrun exec"] = strace(t, shimrun, "--root", root, "exec", id, "true")
+}
+
+func strace(t *testing.T, program string, args ...string) int64 {
 	t.Helper()
 	log := filepath.Join(t.TempDir(), "strace")
-	if out, err := exec.Command("strace", append([]string{"-f", "-o", log, program()}, args...)...).CombinedOutput(); err != nil {
+	if out, err := exec.Command("strace", append([]string{"-f", "-o", log, program}, args...)...).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	text, err := os.ReadFile(log)
