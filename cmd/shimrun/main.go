@@ -63,7 +63,10 @@ func main() {
 // invoke carries out the command line and returns the exit status.
 func invoke() int {
 	a := newApp(filepath.Base(os.Args[0]), os.Stdout)
-	err := a.run(os.Args[1:])
+	err := errWithLibc()
+	if err == nil {
+		err = a.run(os.Args[1:])
+	}
 	if err == nil {
 		return 0
 	}

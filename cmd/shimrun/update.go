@@ -28,10 +28,10 @@ Amounts of memory can end in k, m, g or t; -1 is no limit.`,
 		l3 := fs.String("l3-cache-schema", "", "share of the L3 cache, a line of resctrl's schemata such as L3:0=ff")
 		bandwidth := fs.String("mem-bw-schema", "", "share of the memory bandwidth, a line such as MB:0=50")
 		return func(args []string) error {
-			if *l3 == "" && *bandwidth == "" {
-				return a.update(args[0], *file, set)
+			if err := a.update(args[0], *file, set); err != nil || *l3 == "" && *bandwidth == "" {
+				return err
 			}
-			return errors.Join(a.update(args[0], *file, set), a.updateSchemata(args[0], *l3, *bandwidth))
+			return a.updateSchemata(args[0], *l3, *bandwidth)
 		}
 	},
 }
