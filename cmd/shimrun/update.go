@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/pflag"
 
+	"example.io/shim/linux/cgroup/files"
 	"example.io/shim/linux/run"
 	"example.io/shim/linux/spec"
 )
@@ -166,6 +167,9 @@ func (a *app) update(id, file string, set func(*specs.LinuxResources) error) err
 		}
 		if err := spec.ValidateResources(r, spec.Options{CgroupVersion: c.State().Cgroup.Version}); err != nil {
 			return err
+		}
+		if c.State().Cgroup.Version == 2 && files.IdleAndWeight(r) {
+			a.log.warn("unable to apply both idle and the CPU weight: a cgroup that is idle has no weight")
 		}
 		return updateFailure(c.Cgroup().Update(r))
 	})

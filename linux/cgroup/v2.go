@@ -248,6 +248,7 @@ func (c *v2) update(r *specs.LinuxResources) (written []files.Write, undo func()
 // prepare makes the writes complete by what the cgroup has now, and checks them. Nothing is written yet.
 func (c *v2) prepare(list []files.Write) ([]files.Write, error) {
 	var out []files.Write
+	list = c.outOfIdle(list)
 	for _, w := range list {
 		if _, err := os.Stat(filepath.Join(c.dir.Path, w.File)); errors.Is(err, fs.ErrNotExist) {
 			if w.Optional {
@@ -266,6 +267,15 @@ func (c *v2) prepare(list []files.Write) ([]files.Write, error) {
 		out = append(out, w)
 	}
 	return c.burstOrder(out), nil
+}
+
+// outOfIdle puts the end of being idle before a weight, which the kernel would refuse. systemd does the same when it is told a weight.
+func (c *v2) outOfIdle(list []files.Write) []files.Write {
+	weight := slices.IndexFunc(list, func(w files.Write) bool { return w.File == "cpu.weight" })
+	if now, ok := readUint(filepath.Join(c.dir.Path, "cpu.idle")); weight < 0 || !ok || now == 0 || slices.ContainsFunc(list, func(w files.Write) bool { return w.File == "cpu.idle" }) {
+		return list
+	}
+	return slices.Insert(slices.Clone(list), weight, files.Write{Controller: "cpu", File: "cpu.idle", Value: "0", Source: list[weight].Source, Label: "schedule as idle: false"})
 }
 
 // inUse refuses a limit below what is in use.

@@ -86,25 +86,35 @@ func (c *compiler) makeLeaf(dir string, freezer func()) {
 
 // checkThawed refuses a cgroup that is frozen already: the child would stop when it enters, and everybody with it.
 func (c *compiler) checkThawed(dir string) {
-	c.checkFreezer(dir, "freezer.state", whyV1+"freezer-subsystem.rst", 0, "THAWED\n\x00")
+	c.checkFreezer(dir, "freezer.state", whyV1+"freezer-subsystem.rst", 0, "THAWED\n\x00", false)
 }
 
-// checkMoving is checkThawed in the v2 hierarchy, where the file also tells of a frozen cgroup above.
-func (c *compiler) checkMoving(dir string) {
+// checkMoving is checkThawed in the v2 hierarchy, where the file also tells of a frozen cgroup above. absent says that the directory need not be there.
+func (c *compiler) checkMoving(dir string, absent bool) {
 	const before, line = "populated 0\nf", "rozen 0\n"
-	c.checkFreezer(dir, "cgroup.events", whyV2+", Core Interface Files", len(before), line)
+	c.checkFreezer(dir, "cgroup.events", whyV2+", Core Interface Files", len(before), line, absent)
 }
 
-// checkFreezer wants a file to have these eight bytes at an offset.
-func (c *compiler) checkFreezer(dir, file, why string, offset int, want string) {
+// checkFreezer wants a file to have these eight bytes at an offset, or not to be there.
+func (c *compiler) checkFreezer(dir, file, why string, offset int, want string, absent bool) {
 	const size = 64 // of the whole file
 	s := plan.Step{Label: "container's cgroup unexpectedly frozen: look at " + dir, Source: "/linux/cgroupsPath", Path: dir, Why: why}
-	r, buf := c.open(s, path.Join(dir, file), abi.O_RDONLY, "O_RDONLY"), c.b.Buf(file, size)
+	r, buf, done := c.b.Temp("fd"), c.b.Buf(file, size), c.b.Label()
+	o, name := s, path.Join(dir, file)
+	o.Sys, o.Path, o.Save, o.FD = abi.SysOpenat, name, r, true
+	o.Args = []plan.Arg{plan.AtCwd(), c.b.Str(name), plan.T(abi.O_RDONLY|abi.O_CLOEXEC, "O_RDONLY|O_CLOEXEC"), plan.V(0)}
+	if absent {
+		o.Tolerate = []abi.Errno{abi.ENOENT}
+	}
+	if i := c.b.Add(o); absent {
+		c.b.OnErr(i, done)
+	}
 	s.Sys, s.Args = abi.SysRead, []plan.Arg{plan.R(r), plan.A(buf), plan.V(size)}
 	c.b.Add(s)
 	c.close(r, file)
 	c.b.Add(plan.Step{Label: s.Label, Source: s.Source, Path: dir, Op: plan.OpCheck, Args: []plan.Arg{plan.M(buf, offset)}, Mask: ^uint64(0),
 		Equal: binary.LittleEndian.Uint64([]byte(want)), Errno: abi.EBUSY})
+	c.b.Place(done)
 }
 
 // inheritCpuset copies the parent's CPUs and memory nodes to a new cpuset, which nothing can enter before (cpusets.rst, 1.4).

@@ -41,7 +41,7 @@ func (c *compiler) makeUnified() {
 		c.enable(enable[dir])
 	}
 	c.b.Place(ready)
-	c.makeLeaf(leaf, func() { c.checkMoving(leaf) })
+	c.makeLeaf(leaf, func() { c.checkMoving(leaf, false) })
 	c.delegate(d)
 }
 

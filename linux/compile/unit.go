@@ -80,10 +80,11 @@ func (c *compiler) makeUnifiedUnit() error {
 	if err != nil {
 		return err
 	}
+	c.checkMoving(d.Path, true) // systemd takes a directory that is there, and would remove it with the unit
 	if err := c.startUnit(writes); err != nil {
 		return err
 	}
-	c.checkMoving(d.Path) // systemd takes a directory that is there
+	c.checkMoving(d.Path, false)
 	rest, ready := c.b.Label(), c.b.Label()
 	top := path.Join(d.Mount, c.in.Facts.Cgroup.Systemd.Cgroup)
 	list := files.Enable(d)

@@ -77,6 +77,9 @@ func (w *v2) all(r *specs.LinuxResources) {
 	w.rdma(r.Rdma)
 	w.network(r.Network)
 	w.unified(r.Unified)
+	if IdleAndWeight(r) { // the kernel takes no weight of an idle cgroup, and forgets the one it has
+		w.list = slices.DeleteFunc(w.list, isWeight)
+	}
 	if w.err != nil {
 		w.list = nil
 	}
@@ -180,6 +183,20 @@ func (w *v2) swap(m *specs.LinuxMemory) {
 	}
 }
 
+// isWeight says that a write is one of the CPU weight.
+func isWeight(w Write) bool { return w.File == "cpu.weight" || w.File == "cpu.weight.nice" }
+
+// IdleAndWeight says that a cgroup is to be idle and to have a CPU weight, which it cannot have then.
+func IdleAndWeight(r *specs.LinuxResources) bool {
+	_, weight := r.Unified["cpu.weight"]
+	_, nice := r.Unified["cpu.weight.nice"]
+	idle := strings.TrimSpace(r.Unified["cpu.idle"]) == "1"
+	if c := r.CPU; c != nil {
+		weight, idle = weight || value(c.Shares) != 0, idle || value(c.Idle) == 1
+	}
+	return idle && (weight || nice)
+}
+
 // weightOfShares converts cpu.shares (2 to 262144, default 1024) to cpu.weight (1 to 10000, default 100). The parabola through those three
 // points on logarithmic scales keeps the defaults equal and the steps between small values apart, which the linear conversion of older runtimes does
 // not; it is the one of runc 1.3.2 and crun 1.23 (kubernetes/kubernetes#131216, opencontainers/cgroups#20).
@@ -205,18 +222,13 @@ func (w *v2) cpu(c *specs.LinuxCPU) {
 	if value(c.RealtimeRuntime) != 0 {
 		w.none("/cpu/realtimeRuntime", "it does not control realtime processes")
 	}
-	// An idle cgroup has no weight to write: out of idle before, into it after.
-	idle := func(is bool) {
-		if c.Idle != nil && (*c.Idle != 0) == is {
-			w.put("cpu.idle", strconv.FormatInt(*c.Idle, 10), "/cpu/idle", fmt.Sprintf("schedule as idle: %v", is), V2Only{Optional: !is})
-		}
+	if c.Idle != nil { // an idle cgroup has no weight to write: it is out of it before
+		w.put("cpu.idle", strconv.FormatInt(*c.Idle, 10), "/cpu/idle", fmt.Sprintf("schedule as idle: %v", *c.Idle != 0), V2Only{Optional: *c.Idle == 0})
 	}
-	idle(false)
 	if s := value(c.Shares); s != 0 {
 		n := strconv.FormatUint(weightOfShares(s), 10)
 		w.put("cpu.weight", n, "/cpu/shares", fmt.Sprintf("set the CPU weight to %s (%d shares)", n, s), V2Only{})
 	}
-	idle(true)
 	w.cpuMax(value(c.Quota), value(c.Period))
 	if c.Burst != nil { // behind the quota that it is checked against
 		n := strconv.FormatUint(*c.Burst, 10)
