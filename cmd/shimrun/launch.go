@@ -175,8 +175,10 @@ func stepWords(s *plan.StepError) string {
 		if _, err := fmt.Sscanf(pointerWords(s.Source), "hooks %s %d", &kind, &n); err == nil {
 			return fmt.Sprintf("error running %s hook #%d: ", kind, n)
 		}
-	case strings.HasPrefix(s.Label, "open the cgroup ") || strings.HasPrefix(s.Label, "join the cgroup ") || s.Label == "fork the child" && s.Errno == abi.EBUSY:
+	case strings.HasPrefix(s.Label, "open the cgroup ") || strings.HasPrefix(s.Label, "join the cgroup "):
 		return fmt.Sprintf("error adding pid to cgroups: %v: ", s.Errno)
+	case s.Label == "fork the child" && s.Errno == abi.EBUSY:
+		return fmt.Sprintf("error adding pid of the process to cgroups: %v: ", s.Errno)
 	case s.Call == plan.CallStartUnit && s.Errno == abi.EEXIST:
 		return "container's cgroup is not empty: "
 	case s.Source == "/process/scheduler" && strings.Contains(s.Label, " on the CPUs ") && s.Errno == abi.EPERM:

@@ -2,7 +2,9 @@ package run
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -12,16 +14,20 @@ import (
 )
 
 // openCgroup opens the cgroup v2 directory dir of a container for a further process. When the container has made cgroups of its own in it, it is the
-// one that its init is in: a cgroup that gives controllers to others takes no processes (cgroups(7), "no internal processes").
+// one that its init is in: a cgroup that gives controllers to others takes no processes (cgroups(7), "no internal processes"). So it is when the directory is
+// gone, which it can only be when init has gone elsewhere.
 func openCgroup(mount, dir string, init int) (int, error) {
 	control, err := plainfile.Read(filepath.Join(dir, "cgroup.subtree_control"))
-	if err != nil {
-		return -1, fmt.Errorf("look into the cgroup: %w", err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		dir, err = cgroupOf(mount, mount, init)
+	case err != nil:
+		err = fmt.Errorf("look into the cgroup: %w", err)
+	case len(bytes.TrimSpace(control)) > 0:
+		dir, err = cgroupOf(mount, dir, init)
 	}
-	if len(bytes.TrimSpace(control)) > 0 {
-		if dir, err = cgroupOf(mount, dir, init); err != nil {
-			return -1, err
-		}
+	if err != nil {
+		return -1, err
 	}
 	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

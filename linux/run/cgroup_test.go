@@ -236,6 +236,34 @@ func TestExecNested(t *testing.T) {
 	}
 }
 
+// TestExecElsewhere: init has gone to another cgroup, and its own was removed. A further process is where init is, and a delete ends both.
+func TestExecElsewhere(t *testing.T) {
+	deps := onV2(t)
+	c := sleeping(t, deps, nil)
+	dir := c.state.CgroupDirs[0]
+	other := filepath.Join(filepath.Dir(dir.Path), fmt.Sprintf("elsewhere-%d", os.Getpid()))
+	if err := os.Mkdir(other, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // when the container is deleted, which is before
+		if err := unix.Rmdir(other); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.WriteFile(filepath.Join(other, "cgroup.procs"), []byte(fmt.Sprint(c.Init().Pid())), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Rmdir(dir.Path); err != nil && !errors.Is(err, unix.ENOENT) { // systemd may have
+		t.Fatal(err)
+	}
+	if got := execIn(t, c, nil, "cat /proc/self/cgroup"); got != "0::"+strings.TrimPrefix(other, dir.Mount) {
+		t.Errorf("it is in %s", got)
+	}
+	if err := c.Delete(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestBornInside: a process is in the container's cgroup from its birth, and its memory is the container's.
 func TestBornInside(t *testing.T) {
 	deps := newDeps(t)
