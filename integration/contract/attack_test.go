@@ -227,14 +227,14 @@ func wantOwnSocket(t *testing.T, seen string) {
 }
 
 // TestAttackFromInside: a container looks for processes that enter it, for their programs and descriptors (CVE-2016-9962): there is nothing to be seen. With
-// CAP_SYS_PTRACE it may look at any process of its pid namespace, but what enters holds nothing of the runtime's any more when it is born there; it cannot
+// CAP_SYS_PTRACE it may look at any process of its pid namespace, but what enters holds nothing of the runtime's any more when it is born there, and then the container's own root; it cannot
 // write to its program (CVE-2019-5736).
 func TestAttackFromInside(t *testing.T) {
 	const execs = 60
 	const attack = `while [ ! -e /stop ]; do for p in /proc/[0-9]*; do
   [ $p = /proc/1 ] && continue
   case "$(readlink $p/exe)" in ""|*busybox) ;; *) echo "$p/exe is $(readlink $p/exe)" >> /seen; echo x >> $p/exe && echo "$p" >> /written;; esac
-  for f in $p/fd/*; do case $f in */[012]) ;; *) l=$(readlink $f); case "$l" in ""|/proc*|/seen|pipe:*) ;; *) echo "$f is $l" >> /seen;; esac;; esac; done
+  for f in $p/fd/*; do case $f in */[012]) ;; *) l=$(readlink $f); case "$l" in ""|/proc*|/seen|pipe:*) ;; /) [ $f -ef / ] || echo "$f is a root" >> /seen;; *) echo "$f is $l" >> /seen;; esac;; esac; done
 done 2> /dev/null; done`
 	newest(t, func(t *testing.T, d *daemon.Daemon) {
 		for name, opt := range map[string]oci.SpecOpts{
