@@ -3,7 +3,6 @@ package plan
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/containerd/errdefs"
 )
@@ -100,6 +99,8 @@ type verifier struct {
 	p     *Plan
 	errs  []error
 	steps [2][]int // indexes of each actor's steps
+	after []int    // index of the same actor's step behind each, len(Steps) behind its last
+	sync  [2]Reg   // each actor's end of the socket pair
 	clone int      // index of OpClone, -1 without
 	close int      // index of OpCloseAll, -1 without
 	// inside is the index of the child's step that puts it into the container's root: from then on names are the container's.
@@ -118,9 +119,17 @@ func (v *verifier) fail(rule string, step int, format string, args ...any) {
 // index finds the landmarks of a plan whose form is right.
 func (v *verifier) index() {
 	v.clone, v.close = -1, -1
+	n := len(v.p.Steps)
+	v.after = make([]int, n)
+	v.sync = [2]Reg{Parent: v.p.Reg(RegSyncP), Child: v.p.Reg(RegSyncC)}
+	last := [2]int{-1, -1}
 	for i := range v.p.Steps {
 		s := &v.p.Steps[i]
 		v.steps[s.Actor] = append(v.steps[s.Actor], i)
+		if before := last[s.Actor]; before >= 0 {
+			v.after[before] = i
+		}
+		v.after[i], last[s.Actor] = n, i
 		switch {
 		case s.Op == OpClone && v.clone < 0:
 			v.clone = i
@@ -133,14 +142,7 @@ func (v *verifier) index() {
 }
 
 // next returns the index of the actor's step behind i, or len(Steps).
-func (v *verifier) next(i int) int {
-	list := v.steps[v.p.Steps[i].Actor]
-	n, _ := slices.BinarySearch(list, i+1)
-	if n == len(list) {
-		return len(v.p.Steps)
-	}
-	return list[n]
-}
+func (v *verifier) next(i int) int { return v.after[i] }
 
 // skipper returns the index of a step of the same actor that can jump over step i, or -1.
 func (v *verifier) skipper(i int) int {

@@ -64,28 +64,28 @@ func (f *flow) enter(n int, set regSet) {
 
 // registers checks that what is read was set.
 func (v *verifier) registers() {
-	f := v.newFlow()
+	f, begin := v.newFlow(), v.inputs()
 	if v.clone < 0 {
-		f.born = f.start()
+		f.born = begin
 	}
 	// What one actor has set reaches the other through messages, which only ever add: a pass for each message at most.
 	for range len(v.p.Steps) + 2 {
 		f.stale = false
 		clear(f.in)
-		f.pass(Parent, f.start(), false)
-		f.pass(Child, f.born, false)
+		f.pass(Parent, begin)
+		f.pass(Child, f.born)
 		if !f.stale {
 			break
 		}
 	}
-	clear(f.in)
-	f.pass(Parent, f.start(), true)
-	f.pass(Child, f.born, true)
+	f.reports(Parent)
+	f.reports(Child)
 }
 
-func (f *flow) start() regSet {
-	s := newRegSet(len(f.v.p.Regs))
-	for r, name := range f.v.p.Regs {
+// inputs are the registers that are set before the first step.
+func (v *verifier) inputs() regSet {
+	s := newRegSet(len(v.p.Regs))
+	for r, name := range v.p.Regs {
 		if slices.Contains(inputs, name) || isPreserved(name) {
 			s.add(Reg(r))
 		}
@@ -94,7 +94,7 @@ func (f *flow) start() regSet {
 }
 
 // pass goes through the steps of one actor once; jumps are forward only.
-func (f *flow) pass(a Actor, begin regSet, report bool) {
+func (f *flow) pass(a Actor, begin regSet) {
 	list := f.v.steps[a]
 	if len(list) == 0 {
 		return
@@ -104,11 +104,7 @@ func (f *flow) pass(a Actor, begin regSet, report bool) {
 	for _, i := range list {
 		s := &f.v.p.Steps[i]
 		w, r := f.v.message(s)
-		if f.in[i] == nil {
-			if report {
-				f.v.fail("jump", i, "no way leads to it")
-			}
-		} else {
+		if f.in[i] != nil {
 			out := f.after(i, s)
 			if w {
 				f.send(a, writes, out)
@@ -118,11 +114,8 @@ func (f *flow) pass(a Actor, begin regSet, report bool) {
 			if s.FD {
 				failed.remove(s.Save) // what is saved then is -errno, and no descriptor
 			}
-			if other := f.sent[1-a]; r && reads < len(other) && other[reads] != nil {
-				out.union(other[reads])
-			}
-			if report {
-				f.report(i, s, out)
+			if r {
+				f.receive(a, reads, out)
 			}
 			f.leave(i, s, out, failed)
 		}
@@ -135,14 +128,39 @@ func (f *flow) pass(a Actor, begin regSet, report bool) {
 	}
 }
 
+// receive adds what the other actor's n-th message brings.
+func (f *flow) receive(a Actor, n int, out regSet) {
+	if other := f.sent[1-a]; n < len(other) && other[n] != nil {
+		out.union(other[n])
+	}
+}
+
+// reports fails for each step of an actor that no way leads to, and for what the others read and is not set.
+func (f *flow) reports(a Actor) {
+	reads := 0
+	for _, i := range f.v.steps[a] {
+		s := &f.v.p.Steps[i]
+		_, r := f.v.message(s)
+		if f.in[i] == nil {
+			f.v.fail("jump", i, "no way leads to it")
+		} else {
+			out := f.in[i]
+			if s.Undo != nil { // it is carried out later
+				if out = f.after(i, s); r {
+					f.receive(a, reads, out)
+				}
+			}
+			f.report(i, s, out)
+		}
+		if r {
+			reads++
+		}
+	}
+}
+
 // message says whether s sends a message to the other actor, or waits for one.
 func (v *verifier) message(s *Step) (sends, receives bool) {
-	a := arg(s, 0)
-	mine := RegSyncP
-	if s.Actor == Child {
-		mine = RegSyncC
-	}
-	if a.Kind != FromReg || v.p.Regs[a.Reg] != mine {
+	if len(s.Args) == 0 || s.Args[0].Kind != FromReg || s.Args[0].Reg == 0 || s.Args[0].Reg != v.sync[s.Actor] {
 		return false, false
 	}
 	if s.Op != OpSyscall {
