@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -26,8 +27,10 @@ var patience = trace.Limit(10 * time.Second)
 type moving struct {
 	t                  *testing.T
 	dir, bundle, id    string
+	global             []string // options before the command
 	images             string
 	numbers            chan int
+	seen               int // the last number
 	ours, theirs, null *os.File
 }
 
@@ -42,7 +45,7 @@ func newMoving(t *testing.T, script string, edit func(config map[string]any)) *m
 	need.WorkingCriu(t)
 	m := &moving{t: t, dir: newPlace(t), id: "moving-" + strconv.Itoa(os.Getpid())}
 	m.bundle, m.images = newBundle(t, m.dir, "1"), filepath.Join(m.dir, "images")
-	for _, name := range []string{"busybox", "sh", "sleep", "nc", "cat", "logger", "flock", "ls", "stty", "head", "tr", "true", "netstat"} {
+	for _, name := range []string{"busybox", "sh", "sleep", "nc", "cat", "logger", "ls", "stty", "head", "tr", "true", "netstat", "ln"} {
 		if err := os.Symlink("sleep", filepath.Join(m.bundle, "rootfs/bin", name)); err != nil && name != "sleep" {
 			t.Fatal(err)
 		}
@@ -62,8 +65,8 @@ func newMoving(t *testing.T, script string, edit func(config map[string]any)) *m
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = command(m.dir, "delete", "--force", m.id).Run()
-		_ = command(m.dir, "delete", "--force", m.id+"-2").Run()
+		_ = m.command("delete", "--force", m.id).Run()
+		_ = m.command("delete", "--force", m.id+"-2").Run()
 		m.null.Close()
 		m.closePipe()
 	})
@@ -91,6 +94,10 @@ func (m *moving) edit(f func(config map[string]any)) {
 	}
 }
 
+func (m *moving) command(args ...string) *exec.Cmd {
+	return command(m.dir, append(slices.Clone(m.global), args...)...)
+}
+
 func (m *moving) closePipe() {
 	if m.ours != nil {
 		m.ours.Close()
@@ -106,7 +113,7 @@ func (m *moving) launch(args ...string) {
 	if m.ours, m.theirs, err = os.Pipe(); err != nil {
 		m.t.Fatal(err)
 	}
-	cmd := command(m.dir, args...)
+	cmd := m.command(args...)
 	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = m.bundle, m.null, m.theirs, m.theirs
 	numbers := make(chan int, 10000)
 	m.numbers = numbers
@@ -121,12 +128,22 @@ func (m *moving) launch(args ...string) {
 			}
 		}
 	}(m.ours)
-	if err := cmd.Run(); err != nil {
+	if err := runLimited(cmd); err != nil {
 		m.theirs.Close()
+		_ = m.ours.SetReadDeadline(time.Now().Add(time.Second)) // who is left has the other end
 		for range numbers {
 		}
 		m.t.Fatalf("shimrun %s: %v: %s", strings.Join(args, " "), err, said)
 	}
+}
+
+// runLimited runs a command, and kills one that hangs.
+func runLimited(cmd *exec.Cmd) error {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	defer time.AfterFunc(2*patience, func() { _ = cmd.Process.Kill() }).Stop()
+	return cmd.Wait()
 }
 
 func (m *moving) run() {
@@ -143,6 +160,7 @@ func (m *moving) number(min int) int {
 			if !ok {
 				m.t.Fatalf("the output has ended before %d", min)
 			}
+			m.seen = n
 			if n >= min {
 				return n
 			}
@@ -170,9 +188,9 @@ func (m *moving) try(args ...string) (string, error) {
 		m.t.Fatal(err)
 	}
 	defer out.Close()
-	cmd := command(m.dir, args...)
+	cmd := m.command(args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = m.bundle, out, out
-	ended := cmd.Run()
+	ended := runLimited(cmd)
 	text, err := os.ReadFile(out.Name())
 	if err != nil {
 		m.t.Fatal(err)
@@ -191,14 +209,13 @@ func (m *moving) refused(text string, args ...string) {
 // checkpoint ends the container by a dump with these options, and returns the last number that it wrote.
 func (m *moving) checkpoint(options ...string) int {
 	m.t.Helper()
-	last := m.number(0)
 	m.do(append(append([]string{"checkpoint", "--image-path", m.images}, options...), m.id)...)
 	m.theirs.Close()
 	for n := range m.numbers {
-		last = n
+		m.seen = n
 	}
 	m.refused("does not exist", "state", m.id)
-	return last
+	return m.seen
 }
 
 // restore restores the container, whose count is to go on after last.
@@ -287,7 +304,7 @@ func TestCriuForeground(t *testing.T) {
 	m := newMoving(t, "trap 'exit 7' TERM; "+counts("true"), nil)
 	m.run()
 	last := m.checkpoint()
-	cmd := command(m.dir, "restore", "-b", m.bundle, "--image-path", m.images, m.id)
+	cmd := m.command("restore", "-b", m.bundle, "--image-path", m.images, m.id)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -376,72 +393,4 @@ func receiveConsole(t *testing.T, l *net.UnixListener) *os.File {
 		t.Fatal(err)
 	}
 	return os.NewFile(uintptr(fds[0]), "console")
-}
-
-// memory makes a process hold so many bytes that no later write touches.
-func memory(bytes int) string {
-	return fmt.Sprintf("x=$(head -c %d /dev/zero | tr '\\0' a); %s", bytes, counts("true"))
-}
-
-// pagesOf returns how many bytes of memory are in a folder of images: as long as the files are, and as much as they occupy.
-func pagesOf(t *testing.T, dir string) (size, blocks int64) {
-	t.Helper()
-	list, err := filepath.Glob(filepath.Join(dir, "pages-*.img"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range list {
-		var st unix.Stat_t
-		if err := unix.Stat(path, &st); err != nil {
-			t.Fatal(err)
-		}
-		size, blocks = size+st.Size, blocks+st.Blocks*512
-	}
-	return size, blocks
-}
-
-// feature says whether CRIU and the kernel have it.
-func feature(name string) bool { return exec.Command("criu", "check", "--feature", name).Run() == nil }
-
-// TestCriuPreDump: a dump upon an earlier one holds what was written since, and frees in it what it holds again.
-func TestCriuPreDump(t *testing.T) {
-	const bytes = 4 << 20
-	m := newMoving(t, memory(bytes), nil)
-	m.run()
-	m.number(1)
-	if !feature("mem_dirty_track") {
-		m.refused("mem_dirty_track", "checkpoint", "--image-path", m.images, "--pre-dump", m.id)
-		m.number(m.number(0) + 2)
-		m.gone()
-		return
-	}
-	first := filepath.Join(m.dir, "first")
-	m.do("checkpoint", "--image-path", first, "--pre-dump", m.id)
-	size, before := pagesOf(t, first)
-	m.number(m.number(0) + 2)
-	last := m.checkpoint("--parent-path", "../first", "--auto-dedup")
-	second, _ := pagesOf(t, m.images)
-	if size < bytes || second >= bytes/4 {
-		t.Errorf("memory: %d bytes, then %d", size, second)
-	}
-	if _, after := pagesOf(t, first); after >= before {
-		t.Errorf("the first dump occupies %d, and did %d", after, before)
-	}
-	m.restore(last)
-	m.gone()
-}
-
-// TestCriuAutoDedup: a restore frees in the images what it has read.
-func TestCriuAutoDedup(t *testing.T) {
-	const bytes = 4 << 20
-	m := newMoving(t, memory(bytes), nil)
-	m.run()
-	m.number(1)
-	last := m.checkpoint()
-	_, before := pagesOf(t, m.images)
-	m.restore(last, "--auto-dedup")
-	if _, after := pagesOf(t, m.images); after > before-bytes/2 {
-		t.Errorf("the images occupy %d, and did %d", after, before)
-	}
-	m.gone()
 }

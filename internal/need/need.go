@@ -17,11 +17,12 @@ type Need struct {
 
 // All that tests may need. docs/testing.md has the table.
 var (
-	CgroupV1 = Need{"the controllers of cgroup v1", []string{"v1", "v1-systemd"}}
-	CgroupV2 = Need{"the controllers of cgroup v2", []string{"v2", "v2-systemd", "v2-apparmor", "v2-criu"}}
-	Systemd  = Need{"systemd, and its cgroup driver", []string{"v1-systemd", "v2-systemd"}}
-	AppArmor = Need{"AppArmor", []string{"v2-apparmor"}}
-	Criu     = Need{"a CRIU that knows the kernel", []string{"v1", "v2", "v1-systemd", "v2-systemd", "v2-apparmor", "v2-criu"}}
+	CgroupV1  = Need{"the controllers of cgroup v1", []string{"v1", "v1-systemd"}}
+	CgroupV2  = Need{"the controllers of cgroup v2", []string{"v2", "v2-systemd", "v2-apparmor", "v2-criu"}}
+	Systemd   = Need{"systemd, and its cgroup driver", []string{"v1-systemd", "v2-systemd"}}
+	AppArmor  = Need{"AppArmor", []string{"v2-apparmor"}}
+	Criu      = Need{"a CRIU that knows the kernel", []string{"v1", "v2", "v1-systemd", "v2-systemd", "v2-apparmor", "v2-criu"}}
+	Resources = Need{"CAP_SYS_RESOURCE", []string{"v1", "v2", "v1-systemd", "v2-systemd", "v2-apparmor", "v2-criu"}}
 	// Debian's kernel has them as little as others whose processes are systemd's.
 	RealtimeGroups = Need{"a kernel with CONFIG_RT_GROUP_SCHED", nil}
 )

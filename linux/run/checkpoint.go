@@ -199,6 +199,10 @@ func streamLinks(fds [3]int) (links [3]string, err error) {
 // optionsFile, in the folder of the images, has what the checkpoint was made with and a restore needs too: nobody has to say it twice.
 const optionsFile = "shim-options.json"
 
+// strictCgroups has CRIU refuse a cgroup that exists. A restore's does: the limits and the OOM watcher are there before the first process. "full" restores
+// what a strict dump holds.
+const strictCgroups = "strict"
+
 // dumpOptions is the content of optionsFile.
 type dumpOptions struct {
 	TCPEstablished bool     `json:"tcpEstablished,omitempty"`
@@ -250,7 +254,9 @@ func addDumped(o *criu.Options) error {
 	o.FileLocks = o.FileLocks || d.FileLocks
 	o.LinkRemap = o.LinkRemap || d.LinkRemap
 	if o.ManageCgroups == "" {
-		o.ManageCgroups = d.ManageCgroups
+		if o.ManageCgroups = d.ManageCgroups; d.ManageCgroups == strictCgroups {
+			o.ManageCgroups = "full"
+		}
 	}
 	if o.EmptyNS == nil {
 		o.EmptyNS = d.EmptyNS

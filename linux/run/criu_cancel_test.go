@@ -113,7 +113,7 @@ func TestCriuCancelled(t *testing.T) {
 func killCriu(t *testing.T) {
 	t.Helper()
 	for _, pid := range takeTrace(t, t.TempDir())["children"] {
-		if name, _ := os.ReadFile("/proc/" + pid + "/cmdline"); strings.Contains(string(name), "swrk") {
+		if name, _ := os.ReadFile("/proc/" + pid + "/cmdline"); strings.Contains(string(name), "criu") {
 			n := 0
 			fmt.Sscan(pid, &n)
 			if err := unix.Kill(n, unix.SIGKILL); err != nil {

@@ -42,6 +42,9 @@ func checkRestore(r Request, s *State) (*restoring, error) {
 	if err := o.Check(); err != nil {
 		return fail("%w", err)
 	}
+	if o.ManageCgroups == strictCgroups {
+		return fail("cgroups mode %q: the container's cgroup is there before CRIU restores into it: %w", strictCgroups, errdefs.ErrInvalidArgument)
+	}
 	names, err := readDescriptors(r.Restore.ImagePath)
 	if err != nil {
 		return fail("%w", err)
