@@ -143,23 +143,30 @@ func TestCriuCtr(t *testing.T) {
 		ctr(append([]string{"run", "-d", "--runtime", daemon.Runtime, daemon.Image, "dumped"}, counting...)...)
 		count := func(id string) func() string {
 			return func() string {
-				return ctr("task", "exec", "--exec-id", "e"+strconv.FormatInt(time.Now().UnixNano(), 36), id, "cat", "/run/n")
+				return ctr("task", "exec", "--exec-id", "e"+strconv.FormatInt(time.Now().UnixNano(), 36), id, "sh", "-c", "cat /run/n || :") // it may not be there yet
 			}
+		}
+		end := func(id string) {
+			t.Helper()
+			ctr("task", "kill", "-s", "KILL", id)
+			for limit := time.Now().Add(stepLimit); !strings.Contains(ctr("task", "ls"), "STOPPED"); time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(limit) {
+					t.Fatalf("%s does not stop", id)
+				}
+			}
+			ctr("task", "delete", id)
+			ctr("container", "delete", id)
 		}
 		last := number(t, count("dumped"), 2)
 		ctr("container", "checkpoint", "--rw", "--image", "--task", "dumped", ref)
 		last = number(t, count("dumped"), last+1) // it goes on
-		ctr("task", "kill", "-s", "KILL", "dumped")
-		ctr("task", "delete", "dumped")
-		ctr("container", "delete", "dumped")
+		end("dumped")
 		ctr("container", "restore", "--rw", "--live", "restored", ref)
 		if n := number(t, count("restored"), 2); n > last+5 {
 			t.Logf("%d after %d", n, last)
 		}
 		number(t, count("restored"), last+3)
-		ctr("task", "kill", "-s", "KILL", "restored")
-		ctr("task", "delete", "restored")
-		ctr("container", "delete", "restored")
+		end("restored")
 		ctr("image", "remove", "--sync", ref)
 	})
 }

@@ -278,7 +278,8 @@ func TestCriuRoundTrip(t *testing.T) {
 	m.do("resume", m.id)
 	m.number(m.number(0) + 2)
 	work, pidFile := filepath.Join(m.dir, "work"), filepath.Join(m.dir, "pid")
-	for range 2 {
+	child := "1"
+	for range 3 {
 		last := m.checkpoint("--work-path", work)
 		m.restore(last, "--work-path", work, "--pid-file", pidFile)
 		s, pid := m.status(m.id)
@@ -293,6 +294,9 @@ func TestCriuRoundTrip(t *testing.T) {
 		if out := m.do("exec", m.id, "/bin/cat", "/proc/1/cmdline"); !strings.Contains(out, "echo $i") {
 			t.Errorf("exec: %q", out)
 		}
+		// What an exec has left goes along the next time.
+		m.do("exec", m.id, "/bin/ls", "/proc/"+child)
+		child = strings.TrimSpace(m.do("exec", m.id, "/bin/sh", "-c", "sleep 1000 </dev/null >/dev/null 2>&1 & echo $!"))
 	}
 	m.refused("already exists", "restore", "-d", "-b", m.bundle, "--image-path", m.images, m.id)
 	m.gone()

@@ -197,6 +197,11 @@ func TestCriuCounter(t *testing.T) {
 	if !strings.Contains(out, "box") {
 		t.Errorf("exec in the restored container: %q", out)
 	}
+	// CRIU has made a time namespace.
+	want, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/time", b.Init().Pid()))
+	if got := strings.TrimSpace(execOutput(t, b.Container, "busybox", "readlink", "/proc/self/ns/time")); err != nil || got != want {
+		t.Errorf("an exec is in the time namespace %q, init in %q, %v", got, want, err)
+	}
 	b.close(t)
 	noTrace(t, before, bundle)
 }

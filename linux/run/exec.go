@@ -34,15 +34,15 @@ func (c *Container) Exec(ctx context.Context, r ExecRequest) (*Process, error) {
 	if r.CgroupDirs != nil {
 		dirs = r.CgroupDirs
 	}
-	p, err := compile.Exec(compile.ExecInput{
-		ID: c.state.ID, ExecID: r.ExecID, Rootfs: c.state.Rootfs, Process: ps, Spec: c.spec, Facts: c.deps.Facts,
-		CgroupDirs: dirs, Named: r.CgroupDirs != nil, NoNewKeyring: c.keep.NoNewKeyring, Filter: c.filter, PreserveFDs: r.PreserveFDs,
-		Traced: c.traced.Load() || compile.Traces(c.spec, c.spec.Process) || c.sharesPids(),
-	})
+	init, err := c.target()
 	if err != nil {
 		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
 	}
-	init, err := c.target()
+	p, err := compile.Exec(compile.ExecInput{
+		ID: c.state.ID, ExecID: r.ExecID, Rootfs: c.state.Rootfs, Process: ps, Spec: c.restoredSpec(init.Pid()), Facts: c.deps.Facts,
+		CgroupDirs: dirs, Named: r.CgroupDirs != nil, NoNewKeyring: c.keep.NoNewKeyring, Filter: c.filter, PreserveFDs: r.PreserveFDs,
+		Traced: c.traced.Load() || compile.Traces(c.spec, c.spec.Process) || c.sharesPids(),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("exec %s in %s: %w", r.ExecID, c.state.ID, err)
 	}

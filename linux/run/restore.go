@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -187,6 +188,7 @@ func (c *Container) restored(ctx context.Context, res criu.Restored) error {
 	if err := c.cg.Thaw(ctx); err != nil {
 		return fail(err)
 	}
+	c.state.Restored = true
 	if err := c.state.started(res.Init.Pid()); err != nil && !ended(res.Init) {
 		return fail(err)
 	}
@@ -199,6 +201,22 @@ func (c *Container) restored(ctx context.Context, res criu.Restored) error {
 		return fail(err)
 	}
 	return nil
+}
+
+// restoredSpec is the configuration that a further process is made by. CRIU gives a container a time namespace, in which its clocks go on, whether config.json
+// has one or not. A process beside it would see other clocks, and a dump would refuse one that it left ("Can't restore sub-task in NS").
+func (c *Container) restoredSpec(init int) *specs.Spec {
+	if !c.state.Restored || hasNamespace(c.spec, specs.TimeNamespace) {
+		return c.spec
+	}
+	var ours, theirs unix.Stat_t
+	if unix.Stat("/proc/self/ns/time", &ours) != nil || unix.Stat(fmt.Sprintf("/proc/%d/ns/time", init), &theirs) != nil || ours.Ino == theirs.Ino {
+		return c.spec // a kernel without them, an init that has ended, or a CRIU that makes none
+	}
+	s, l := *c.spec, *c.spec.Linux
+	l.Namespaces = append(slices.Clone(l.Namespaces), specs.LinuxNamespace{Type: specs.TimeNamespace})
+	s.Linux = &l
+	return &s
 }
 
 func ended(p *children.Child) bool {

@@ -45,6 +45,7 @@ type State struct {
 	Resctrl    []string     `json:"resctrl,omitempty"`   // groups that go with the container, the inner one first
 	Pid        int          `json:"pid,omitempty"`       // init, in the shim's pid namespace
 	StartTime  uint64       `json:"startTime,omitempty"` // of init, field 22 of /proc/PID/stat: a pid alone can be another's by now
+	Restored   bool         `json:"restored,omitempty"`  // from a checkpoint
 	Streams    [3]string    `json:"streams,omitzero"`    // descriptors 0 to 2: "pipe:[INODE]" or a path; empty for a terminal
 	Created    time.Time    `json:"created"`
 	// Poststop are the hooks of the config.json at the create, which may have been changed since (runtime.md, "Lifecycle", 2), with what they are told.

@@ -70,6 +70,9 @@ func (s *State) writeStarted(w *quickjson.Writer) {
 	if s.StartTime != 0 {
 		w.Uint("startTime", s.StartTime)
 	}
+	if s.Restored {
+		w.Bool("restored", true)
+	}
 	if s.Streams != [3]string{} {
 		w.Strings("streams", s.Streams[:])
 	}
@@ -135,6 +138,7 @@ var stateFields = []quickjson.Field[State]{
 	{Name: "cgroup", Read: func(r *reader, v *State) { quickjson.Object(r, &v.Cgroup, cgroupFields) }},
 	{Name: "pid", Read: func(r *reader, v *State) { quickjson.Int(r, &v.Pid) }},
 	{Name: "startTime", Read: func(r *reader, v *State) { quickjson.Uint(r, &v.StartTime) }},
+	{Name: "restored", Read: func(r *reader, v *State) { quickjson.Bool(r, &v.Restored) }},
 	{Name: "streams", Read: readStreams},
 	{Name: "created", Read: readCreated},
 	{Name: "uid", Read: func(r *reader, v *State) { quickjson.Uint(r, &v.UID) }},

@@ -24,7 +24,7 @@ func TestStateForm(t *testing.T) {
 	dirs := []files.Dir{{Controllers: []string{"cpu", "cpuacct"}, Mount: "/sys/fs/cgroup/cpu", Path: "/sys/fs/cgroup/cpu/a<b>", Own: "/sys/fs/cgroup/cpu"}, {Mount: "/u", Unified: true}}
 	usual := State{Version: 1, ID: "a", Namespace: "default", Bundle: "/b", Rootfs: "/b/rootfs", MountsMade: true, CgroupDirs: dirs, Cgroup: cgroup.StateOf(dirs, nil), Created: now}
 	later := usual
-	later.Pid, later.StartTime, later.UID, later.NoNewKeyring, later.Streams = 1234, 1<<63, 65534, true, [3]string{"pipe:[1]", "/dev/null", "ä\xff"}
+	later.Pid, later.StartTime, later.UID, later.NoNewKeyring, later.Restored, later.Streams = 1234, 1<<63, 65534, true, true, [3]string{"pipe:[1]", "/dev/null", "ä\xff"}
 	later.Config, later.Resctrl = json.RawMessage(`{"ociVersion":"1.0.0","process":{"args":["}"]}}`), nil
 	later.Cgroup.Unit = &unit.Unit{Name: "a.scope", Slice: "-.slice", User: true}
 	rare := later
