@@ -85,13 +85,16 @@ func serve(f Flags, d Daemon, listener func() (*ttrpc.Listener, error)) error {
 	return nil
 }
 
-// trim gives back the memory of the start burst.
+// trim gives back the memory of the start burst, and makes a quiet process of us.
 func trim(more func()) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(memoryPercent)
 	}
 	debug.FreeOSMemory()
 	more()
+	// An exec is a chain of goroutines that wait for each other and for the kernel: a second processor is woken for each, finds nothing, and is a fifth of what
+	// an exec costs. What a system call holds up goes on elsewhere as before. Done before memory is given back it would cost 0.35 MB.
+	runtime.GOMAXPROCS(1)
 }
 
 // disappear takes the socket away before a Shutdown is answered: a new task of the same name starts a new shim, and the `delete` that containerd executes
