@@ -61,6 +61,8 @@ rootless-*)
 	[[ $mode != *-systemd ]] || manager
 	export HOME=/home/rootless
 	run=(setpriv --reuid "$user" --regid "$user" --clear-groups --inh-caps=-all --)
+	# Below the user's manager, as a desktop's terminal is: into its cgroups nothing can be born from elsewhere, an ssh session for one.
+	[[ $mode != *-systemd ]] || run+=(systemd-run --user --scope --quiet --)
 	;;
 esac
 [[ $mode != *-systemd ]] || export RUNC_USE_SYSTEMD=yes
