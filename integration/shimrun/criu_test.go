@@ -398,3 +398,36 @@ func receiveConsole(t *testing.T, l *net.UnixListener) *os.File {
 	}
 	return os.NewFile(uintptr(fds[0]), "console")
 }
+
+// TestCriuRunc: what runc has dumped is restored, and runc restores what was dumped here.
+func TestCriuRunc(t *testing.T) {
+	m := newMoving(t, counts("true"), nil)
+	r, w, err := os.Pipe() // runc gives back streams that are pipes
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	m.null.Close()
+	m.null = r
+	ours := program
+	defer func() { program = ours }()
+	peer, err := exec.LookPath("runc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, first := range []string{peer, ours} {
+		program = first
+		m.run()
+		m.do("checkpoint", "--image-path", m.images, "--work-path", m.dir, m.id)
+		m.theirs.Close()
+		for n := range m.numbers {
+			m.seen = n
+		}
+		last := m.seen
+		program = map[string]string{peer: ours, ours: peer}[first]
+		m.restore(last, "--work-path", m.dir)
+		m.do("delete", "--force", m.id)
+	}
+	program = ours
+	m.gone()
+}

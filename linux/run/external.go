@@ -106,7 +106,9 @@ func (c *Container) dumpMounts(pid int) ([]string, error) {
 		at := realPath(root, e.name)
 		for _, m := range mounts {
 			switch {
-			case m.point == at && !(e.masks && m.fstype == "tmpfs"):
+			case m.point == at && e.masks && m.fstype != "tmpfs":
+				out = append(out, fmt.Sprintf("mnt[%s]:%s", at, os.DevNull)) // what it is, as in runc's
+			case m.point == at && !e.masks:
 				out = append(out, fmt.Sprintf("mnt[%s]:%s", at, e.name))
 			case e.tree && strings.HasPrefix(m.point, at+"/") && !c.mountsAt(m.point):
 				out = append(out, fmt.Sprintf("mnt[%s]:%s", m.point, path.Join(e.name, strings.TrimPrefix(m.point, at))))
