@@ -37,7 +37,7 @@ func ParseFlags(args []string) (Flags, error) {
 	fs.StringVar(&f.ID, "id", "", "id of the container")
 	fs.StringVar(&f.Bundle, "bundle", "", "folder of the bundle")
 	fs.StringVar(&f.Socket, "socket", "", "socket of this shim")
-	fs.BoolVar(&f.Debug, "debug", false, "log more")
+	fs.BoolVar(&f.Debug, "debug", false, "containerd's; there is no more to log")
 	fs.BoolVar(&f.Version, "v", false, "print the version")
 	fs.BoolVar(&f.Version, "version", false, "print the version")
 	fs.BoolVar(&f.Info, "info", false, "print what this runtime can do")
