@@ -348,7 +348,7 @@ func TestEnvelopes(t *testing.T) {
 	}
 	for i, got := range c.wait(len(cases)) {
 		want := &wire.Envelope{Timestamp: got.Timestamp, Namespace: "default", Topic: cases[i].topic,
-			Event: &wire.Any{TypeUrl: cases[i].want.Name(), Value: marshal(t, cases[i].want)}}
+			Event: &wire.Any{TypeUrl: wire.NameOf(cases[i].want), Value: marshal(t, cases[i].want)}}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%T became %v\nwant %v", cases[i].e, got, want)
 		}

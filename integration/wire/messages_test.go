@@ -230,7 +230,7 @@ func TestNames(t *testing.T) {
 	for _, p := range pairs {
 		if m, ok := p.ours.(wire.Named); ok {
 			n++
-			if got, want := m.Name(), string(p.theirs.ProtoReflect().Descriptor().FullName()); got != want {
+			if got, want := wire.NameOf(m), string(p.theirs.ProtoReflect().Descriptor().FullName()); got != want {
 				t.Errorf("%T is called %s, want %s", p.ours, got, want)
 			}
 		}

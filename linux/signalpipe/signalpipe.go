@@ -13,7 +13,7 @@ import (
 )
 
 // writeEnd is the pipe's descriptor, for the handler.
-var writeEnd int32
+var writeEnd int32 //nolint:unused // by assembly it is
 
 // Open takes the signals, for the rest of the process's life. Reading the file gives a byte for each one, the signal's number. It is called once. Signals that an
 // instruction can cause, and those that Go's runtime uses, are not for it.

@@ -3,6 +3,7 @@ package ttrpc
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 
@@ -40,7 +41,7 @@ type header struct {
 func readHeader(r *bufio.Reader) (h header, err error) {
 	b, err := r.Peek(headerSize)
 	if err != nil {
-		if len(b) > 0 && err == io.EOF {
+		if len(b) > 0 && errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		return h, err

@@ -108,7 +108,7 @@ func connect(path string) (*os.File, error) {
 	}
 	for {
 		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}

@@ -11,6 +11,7 @@ import (
 // Code is what a client acts on: gRPC's numbers (google/rpc/code.proto).
 type Code int32
 
+// The codes.
 const (
 	OK                 Code = 0
 	Canceled           Code = 1

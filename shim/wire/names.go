@@ -5,17 +5,19 @@ import "fmt"
 // Named is a message that goes into an Any.
 type Named interface {
 	Message
-	// Name is the message's full name.
-	Name() string
+	name() string
 }
+
+// NameOf is the full name of m's type.
+func NameOf(m Named) string { return m.name() }
 
 // Pack puts m into an Any, as containerd does: the type URL is the bare name.
 func Pack(m Named) (*Any, error) {
 	data, err := Marshal(m)
 	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", m.Name(), err)
+		return nil, fmt.Errorf("encode %s: %w", m.name(), err)
 	}
-	return &Any{TypeUrl: m.Name(), Value: data}, nil
+	return &Any{TypeUrl: m.name(), Value: data}, nil
 }
 
 // The names of options, which are looked at before their messages are read.
@@ -26,20 +28,20 @@ const (
 	OldCheckpointOptionsName = "containerd.linux.runc.CheckpointOptions"
 )
 
-func (*TaskCreate) Name() string       { return "containerd.events.TaskCreate" }
-func (*TaskStart) Name() string        { return "containerd.events.TaskStart" }
-func (*TaskExit) Name() string         { return "containerd.events.TaskExit" }
-func (*TaskDelete) Name() string       { return "containerd.events.TaskDelete" }
-func (*TaskOOM) Name() string          { return "containerd.events.TaskOOM" }
-func (*TaskExecAdded) Name() string    { return "containerd.events.TaskExecAdded" }
-func (*TaskExecStarted) Name() string  { return "containerd.events.TaskExecStarted" }
-func (*TaskPaused) Name() string       { return "containerd.events.TaskPaused" }
-func (*TaskResumed) Name() string      { return "containerd.events.TaskResumed" }
-func (*TaskCheckpointed) Name() string { return "containerd.events.TaskCheckpointed" }
+func (*TaskCreate) name() string       { return "containerd.events.TaskCreate" }
+func (*TaskStart) name() string        { return "containerd.events.TaskStart" }
+func (*TaskExit) name() string         { return "containerd.events.TaskExit" }
+func (*TaskDelete) name() string       { return "containerd.events.TaskDelete" }
+func (*TaskOOM) name() string          { return "containerd.events.TaskOOM" }
+func (*TaskExecAdded) name() string    { return "containerd.events.TaskExecAdded" }
+func (*TaskExecStarted) name() string  { return "containerd.events.TaskExecStarted" }
+func (*TaskPaused) name() string       { return "containerd.events.TaskPaused" }
+func (*TaskResumed) name() string      { return "containerd.events.TaskResumed" }
+func (*TaskCheckpointed) name() string { return "containerd.events.TaskCheckpointed" }
 
-func (*Options) Name() string           { return OptionsName }
-func (*CheckpointOptions) Name() string { return CheckpointOptionsName }
-func (*ProcessDetails) Name() string    { return "containerd.runc.v1.ProcessDetails" }
+func (*Options) name() string           { return OptionsName }
+func (*CheckpointOptions) name() string { return CheckpointOptionsName }
+func (*ProcessDetails) name() string    { return "containerd.runc.v1.ProcessDetails" }
 
-func (*MetricsV1) Name() string { return "io.containerd.cgroups.v1.Metrics" }
-func (*MetricsV2) Name() string { return "io.containerd.cgroups.v2.Metrics" }
+func (*MetricsV1) name() string { return "io.containerd.cgroups.v1.Metrics" }
+func (*MetricsV2) name() string { return "io.containerd.cgroups.v2.Metrics" }

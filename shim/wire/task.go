@@ -324,6 +324,7 @@ func (m *ResumeRequest) fields(c *coder) {
 // TaskStatus is containerd.v1.types.Status.
 type TaskStatus int32
 
+// The states of a task.
 const (
 	StatusUnknown TaskStatus = 0
 	StatusCreated TaskStatus = 1
