@@ -266,6 +266,9 @@ func (c *Container) Remove(ctx context.Context) error {
 			return err
 		}
 	}
+	if c.state.Pid == 0 {
+		c.state.waitForCriu(ctx, c.cg)
+	}
 	// Killing by the cgroup reaches what is frozen, too.
 	if err := c.cg.Kill(unix.SIGKILL); err != nil {
 		return fmt.Errorf("kill what is left of %s: %w", c.state.ID, err)
