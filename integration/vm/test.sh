@@ -24,7 +24,7 @@ top=$(cd "$here/../.." && pwd)
 package_limit=180
 slowdown=20
 # The tests that are not run with -s: on a host they take as long as all the others together.
-long='Faults|^TestKilled$|^TestKilledShimSteps$|^TestKilledChild$|^TestCriuRounds$|^TestRuns$|^TestExecs$'
+long='Faults|^TestKilled$|^TestKilledShimSteps$|^TestKilledChild$|^TestCriuRounds$|^TestCriuKilled$|^TestCriuCancelledAnywhere$|^TestRuns$|^TestExecs$'
 other='|^TestCriu' # v2-criu has them
 # These ask no kernel: the host's run says all. abi and bpf read the sources of a module.
 pure='^linux/(abi|bpf|plan|spec|compile|lifecycle|cgroup/files|cgroup/stats)(/|$)'
