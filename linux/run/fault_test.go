@@ -46,6 +46,14 @@ var topics = map[string]struct {
 			specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", UIDMappings: maps, GIDMappings: maps},
 			specs.Mount{Destination: "/home", Type: "bind", Source: "/var/tmp", Options: []string{"rbind", "rro", "ridmap"}, UIDMappings: maps, GIDMappings: maps})
 	}},
+	"flags": {source: "/mounts/7", edit: func(s *specs.Spec) {
+		withUserns(s)
+		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/home", Type: "bind", Source: "/var/tmp", Options: []string{"bind", "rw", "dev"}}) // the eighth
+	}},
+	"cwd": {source: "/process/cwd", edit: func(s *specs.Spec) {
+		withUserns(s)
+		s.Process.User, s.Process.Cwd = specs.User{UID: 1000, GID: 1000}, "/home/user"
+	}},
 	"on host": {edit: func(s *specs.Spec) {
 		onHost(s)
 		s.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/true"}}}
