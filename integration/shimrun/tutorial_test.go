@@ -70,6 +70,7 @@ func newShell(t *testing.T, dir string, plain bool) *shell {
 	cmd := exec.Command("bash")
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + dir + "/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + dir, "XDG_RUNTIME_DIR=" + dir + "/run"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS} // Go makes its mounts private
 	if plain {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
 	}
@@ -91,7 +92,14 @@ func newShell(t *testing.T, dir string, plain bool) *shell {
 		_ = cmd.Wait()
 		_ = r.Close()
 	})
-	return &shell{in, bufio.NewReader(r)}
+	s := &shell{in, bufio.NewReader(r)}
+	if !plain { // root's states are where everybody's are: those of others are not to be seen
+		if out := s.run(t, "mkdir -p /run/shimrun && mount -t tmpfs -o mode=700 tmpfs /run/shimrun"); len(out) > 0 {
+			t.Fatalf("a place for the states: %q", out)
+		}
+		t.Cleanup(func() { s.run(t, "for id in $(shimrun list -q); do shimrun delete --force $id; done") }) // of a test that failed
+	}
+	return s
 }
 
 // run types a command and returns its lines.
