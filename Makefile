@@ -43,7 +43,7 @@ test-integration: build setup ## the contract, through real containerds (1.6 and
 test-vm: ## all tests in virtual machines: cgroup v1, v2, systemd, AppArmor, CRIU (hours; MODES=v2 is one)
 	integration/vm/test.sh $(MODES)
 
-test-vm-short: ## a part of them in ten minutes, which CI runs: all of cgroup v2, what is systemd's, AppArmor, a restored container
+test-vm-short: ## a part of them in ten minutes: all of cgroup v2, what is systemd's, AppArmor, a restored container
 	integration/vm/test.sh -s -t 1500 -p linux/cgroup -p linux/host -p linux/run -p oom -p integration/contract v2
 	integration/vm/test.sh -s -t 900 -p linux/cgroup/systemd -p linux/run -p integration/contract -r '^(TestUnit|TestScope$$|TestRefused$$|TestResourcesV2$$|TestOOM$$|TestPause$$)' v2-systemd
 	integration/vm/test.sh -t 600 -p linux/run v2-apparmor
