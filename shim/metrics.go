@@ -24,9 +24,7 @@ func metricsV1(s *stats.V1) *wire.MetricsV1 {
 	for _, h := range s.Hugetlb {
 		m.Hugetlb = append(m.Hugetlb, &wire.HugetlbStatV1{Usage: h.Usage, Max: h.Max, Failcnt: h.Failcnt, Pagesize: h.Pagesize})
 	}
-	if p := s.Pids; p != nil {
-		m.Pids = &wire.PidsStatV1{Current: p.Current, Limit: p.Limit}
-	}
+	m.Pids = pids(s.Pids)
 	if c := s.CPU; c != nil {
 		m.CPU = &wire.CPUStatV1{
 			Usage:      &wire.CPUUsageV1{Total: c.Total, Kernel: c.Kernel, User: c.User, PerCPU: c.PerCPU},
@@ -44,9 +42,7 @@ func metricsV1(s *stats.V1) *wire.MetricsV1 {
 			IoTimeRecursive: blkioV1(b.Time), SectorsRecursive: blkioV1(b.Sectors),
 		}
 	}
-	if r := s.Rdma; r != nil {
-		m.Rdma = &wire.RdmaStatV1{Current: rdmaV1(r.Current), Limit: rdmaV1(r.Limit)}
-	}
+	m.Rdma = rdma(s.Rdma)
 	return m
 }
 
@@ -81,10 +77,22 @@ func blkioV1(list []stats.BlkioEntry) []*wire.BlkIOEntryV1 {
 	return out
 }
 
-func rdmaV1(list []stats.RdmaEntry) []*wire.RdmaEntryV1 {
-	var out []*wire.RdmaEntryV1
-	for _, e := range list {
-		out = append(out, &wire.RdmaEntryV1{Device: e.Device, HcaHandles: e.HcaHandles, HcaObjects: e.HcaObjects})
+func pids(p *stats.Pids) *wire.PidsStat {
+	if p == nil {
+		return nil
 	}
-	return out
+	return &wire.PidsStat{Current: p.Current, Limit: p.Limit}
+}
+
+func rdma(r *stats.Rdma) *wire.RdmaStat {
+	if r == nil {
+		return nil
+	}
+	entries := func(list []stats.RdmaEntry) (out []*wire.RdmaEntry) {
+		for _, e := range list {
+			out = append(out, &wire.RdmaEntry{Device: e.Device, HcaHandles: e.HcaHandles, HcaObjects: e.HcaObjects})
+		}
+		return out
+	}
+	return &wire.RdmaStat{Current: entries(r.Current), Limit: entries(r.Limit)}
 }

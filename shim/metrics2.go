@@ -7,9 +7,7 @@ import (
 
 func metricsV2(s *stats.V2) *wire.MetricsV2 {
 	m := &wire.MetricsV2{}
-	if p := s.Pids; p != nil {
-		m.Pids = &wire.PidsStatV2{Current: p.Current, Limit: p.Limit}
-	}
+	m.Pids = pids(s.Pids)
 	if c := s.CPU; c != nil {
 		m.CPU = &wire.CPUStatV2{
 			UsageUsec: c.Stat["usage_usec"], UserUsec: c.Stat["user_usec"], SystemUsec: c.Stat["system_usec"],
@@ -30,9 +28,7 @@ func metricsV2(s *stats.V2) *wire.MetricsV2 {
 	for _, h := range s.Hugetlb {
 		m.Hugetlb = append(m.Hugetlb, &wire.HugeTlbStatV2{Pagesize: h.Pagesize, Current: h.Current, Max: h.Max, Failcnt: h.Failures})
 	}
-	if r := s.Rdma; r != nil {
-		m.Rdma = &wire.RdmaStatV2{Current: rdmaV2(r.Current), Limit: rdmaV2(r.Limit)}
-	}
+	m.Rdma = rdma(s.Rdma)
 	return m
 }
 
@@ -81,12 +77,4 @@ func pressureV2(p *stats.Pressure) *wire.PSIStatsV2 {
 		return &wire.PSIDataV2{Avg10: s.Avg10, Avg60: s.Avg60, Avg300: s.Avg300, Total: s.Total}
 	}
 	return &wire.PSIStatsV2{Some: stall(p.Some), Full: stall(p.Full)}
-}
-
-func rdmaV2(list []stats.RdmaEntry) []*wire.RdmaEntryV2 {
-	var out []*wire.RdmaEntryV2
-	for _, e := range list {
-		out = append(out, &wire.RdmaEntryV2{Device: e.Device, HcaHandles: e.HcaHandles, HcaObjects: e.HcaObjects})
-	}
-	return out
 }

@@ -154,11 +154,11 @@ func TestMetricsParts(t *testing.T) {
 		want *wire.MetricsV1
 	}{
 		{"nothing", stats.V1{}, &wire.MetricsV1{}},
-		{"pids without a limit", stats.V1{Pids: &stats.Pids{Current: 3}}, &wire.MetricsV1{Pids: &wire.PidsStatV1{Current: 3}}},
+		{"pids without a limit", stats.V1{Pids: &stats.Pids{Current: 3}}, &wire.MetricsV1{Pids: &wire.PidsStat{Current: 3}}},
 		{"memory without swap and kernel", stats.V1{Memory: &stats.Memory{Usage: entry}},
 			&wire.MetricsV1{Memory: &wire.MemoryStatV1{Usage: &wire.MemoryEntryV1{Usage: 5}}, MemoryOomControl: &wire.MemoryOomControlV1{}}},
 		{"an idle block device", stats.V1{Blkio: &stats.Blkio{}}, &wire.MetricsV1{Blkio: &wire.BlkIOStatV1{}}},
-		{"RDMA without devices", stats.V1{Rdma: &stats.Rdma{}}, &wire.MetricsV1{Rdma: &wire.RdmaStatV1{}}},
+		{"RDMA without devices", stats.V1{Rdma: &stats.Rdma{}}, &wire.MetricsV1{Rdma: &wire.RdmaStat{}}},
 		{"CPU", stats.V1{CPU: &stats.CPU{}}, &wire.MetricsV1{CPU: &wire.CPUStatV1{Usage: &wire.CPUUsageV1{}, Throttling: &wire.ThrottleV1{}}}},
 	}
 	for _, c := range cases {

@@ -3,12 +3,12 @@ package wire
 // MetricsV1 is io.containerd.cgroups.v1.Metrics.
 type MetricsV1 struct {
 	Hugetlb          []*HugetlbStatV1
-	Pids             *PidsStatV1
+	Pids             *PidsStat
 	CPU              *CPUStatV1
 	Memory           *MemoryStatV1
 	Blkio            *BlkIOStatV1
-	Rdma             *RdmaStatV1
-	Network          []*NetworkStatV1
+	Rdma             *RdmaStat
+	Network          []*NetworkStat
 	CgroupStats      *CgroupStatsV1
 	MemoryOomControl *MemoryOomControlV1
 }
@@ -36,16 +36,6 @@ func (m *HugetlbStatV1) fields(c *coder) {
 	c.uint64(2, &m.Max)
 	c.uint64(3, &m.Failcnt)
 	c.text(4, &m.Pagesize)
-}
-
-// PidsStatV1 is io.containerd.cgroups.v1.PidsStat.
-type PidsStatV1 struct {
-	Current, Limit uint64
-}
-
-func (m *PidsStatV1) fields(c *coder) {
-	c.uint64(1, &m.Current)
-	c.uint64(2, &m.Limit)
 }
 
 // CPUStatV1 is io.containerd.cgroups.v1.CPUStat.
@@ -171,46 +161,6 @@ func (m *BlkIOEntryV1) fields(c *coder) {
 	c.uint64(3, &m.Major)
 	c.uint64(4, &m.Minor)
 	c.uint64(5, &m.Value)
-}
-
-// RdmaStatV1 is io.containerd.cgroups.v1.RdmaStat.
-type RdmaStatV1 struct {
-	Current, Limit []*RdmaEntryV1
-}
-
-func (m *RdmaStatV1) fields(c *coder) {
-	many(c, 1, &m.Current)
-	many(c, 2, &m.Limit)
-}
-
-// RdmaEntryV1 is io.containerd.cgroups.v1.RdmaEntry.
-type RdmaEntryV1 struct {
-	Device                 string
-	HcaHandles, HcaObjects uint32
-}
-
-func (m *RdmaEntryV1) fields(c *coder) {
-	c.text(1, &m.Device)
-	c.uint32(2, &m.HcaHandles)
-	c.uint32(3, &m.HcaObjects)
-}
-
-// NetworkStatV1 is io.containerd.cgroups.v1.NetworkStat.
-type NetworkStatV1 struct {
-	Name                                                                             string
-	RxBytes, RxPackets, RxErrors, RxDropped, TxBytes, TxPackets, TxErrors, TxDropped uint64
-}
-
-func (m *NetworkStatV1) fields(c *coder) {
-	c.text(1, &m.Name)
-	c.uint64(2, &m.RxBytes)
-	c.uint64(3, &m.RxPackets)
-	c.uint64(4, &m.RxErrors)
-	c.uint64(5, &m.RxDropped)
-	c.uint64(6, &m.TxBytes)
-	c.uint64(7, &m.TxPackets)
-	c.uint64(8, &m.TxErrors)
-	c.uint64(9, &m.TxDropped)
 }
 
 // CgroupStatsV1 is io.containerd.cgroups.v1.CgroupStats.

@@ -2,14 +2,14 @@ package wire
 
 // MetricsV2 is io.containerd.cgroups.v2.Metrics.
 type MetricsV2 struct {
-	Pids         *PidsStatV2
+	Pids         *PidsStat
 	CPU          *CPUStatV2
 	Memory       *MemoryStatV2
-	Rdma         *RdmaStatV2
+	Rdma         *RdmaStat
 	Io           *IOStatV2
 	Hugetlb      []*HugeTlbStatV2
 	MemoryEvents *MemoryEventsV2
-	Network      []*NetworkStatV2
+	Network      []*NetworkStat
 }
 
 func (m *MetricsV2) fields(c *coder) {
@@ -21,16 +21,6 @@ func (m *MetricsV2) fields(c *coder) {
 	many(c, 7, &m.Hugetlb)
 	one(c, 8, &m.MemoryEvents)
 	many(c, 9, &m.Network)
-}
-
-// PidsStatV2 is io.containerd.cgroups.v2.PidsStat.
-type PidsStatV2 struct {
-	Current, Limit uint64
-}
-
-func (m *PidsStatV2) fields(c *coder) {
-	c.uint64(1, &m.Current)
-	c.uint64(2, &m.Limit)
 }
 
 // CPUStatV2 is io.containerd.cgroups.v2.CPUStat.
@@ -126,28 +116,6 @@ func (m *MemoryStatV2) fields(c *coder) {
 	one(c, 38, &m.PSI)
 }
 
-// RdmaStatV2 is io.containerd.cgroups.v2.RdmaStat.
-type RdmaStatV2 struct {
-	Current, Limit []*RdmaEntryV2
-}
-
-func (m *RdmaStatV2) fields(c *coder) {
-	many(c, 1, &m.Current)
-	many(c, 2, &m.Limit)
-}
-
-// RdmaEntryV2 is io.containerd.cgroups.v2.RdmaEntry.
-type RdmaEntryV2 struct {
-	Device                 string
-	HcaHandles, HcaObjects uint32
-}
-
-func (m *RdmaEntryV2) fields(c *coder) {
-	c.text(1, &m.Device)
-	c.uint32(2, &m.HcaHandles)
-	c.uint32(3, &m.HcaObjects)
-}
-
 // IOStatV2 is io.containerd.cgroups.v2.IOStat.
 type IOStatV2 struct {
 	Usage []*IOEntryV2
@@ -199,22 +167,4 @@ func (m *MemoryEventsV2) fields(c *coder) {
 	c.uint64(4, &m.Oom)
 	c.uint64(5, &m.OomKill)
 	c.uint64(6, &m.OomGroupKill)
-}
-
-// NetworkStatV2 is io.containerd.cgroups.v2.NetworkStat.
-type NetworkStatV2 struct {
-	Name                                                                             string
-	RxBytes, RxPackets, RxErrors, RxDropped, TxBytes, TxPackets, TxErrors, TxDropped uint64
-}
-
-func (m *NetworkStatV2) fields(c *coder) {
-	c.text(1, &m.Name)
-	c.uint64(2, &m.RxBytes)
-	c.uint64(3, &m.RxPackets)
-	c.uint64(4, &m.RxErrors)
-	c.uint64(5, &m.RxDropped)
-	c.uint64(6, &m.TxBytes)
-	c.uint64(7, &m.TxPackets)
-	c.uint64(8, &m.TxErrors)
-	c.uint64(9, &m.TxDropped)
 }

@@ -34,6 +34,14 @@ type CheckpointOptions struct {
 }
 
 func (m *CheckpointOptions) fields(c *coder) {
+	m.common(c)
+	c.text(8, &m.ImagePath)
+	c.text(9, &m.WorkPath)
+	c.text(10, &m.ParentPath)
+}
+
+// common are the fields that the old message has at the same numbers.
+func (m *CheckpointOptions) common(c *coder) {
 	c.flag(1, &m.Exit)
 	c.flag(2, &m.OpenTcp)
 	c.flag(3, &m.ExternalUnixSockets)
@@ -41,9 +49,6 @@ func (m *CheckpointOptions) fields(c *coder) {
 	c.flag(5, &m.FileLocks)
 	c.texts(6, &m.EmptyNamespaces)
 	c.text(7, &m.CgroupsMode)
-	c.text(8, &m.ImagePath)
-	c.text(9, &m.WorkPath)
-	c.text(10, &m.ParentPath)
 }
 
 // ProcessDetails is containerd.runc.v1.ProcessDetails.
@@ -87,13 +92,7 @@ func (m *OldCreateOptions) fields(c *coder) {
 type OldCheckpointOptions CheckpointOptions
 
 func (m *OldCheckpointOptions) fields(c *coder) {
-	c.flag(1, &m.Exit)
-	c.flag(2, &m.OpenTcp)
-	c.flag(3, &m.ExternalUnixSockets)
-	c.flag(4, &m.Terminal)
-	c.flag(5, &m.FileLocks)
-	c.texts(6, &m.EmptyNamespaces)
-	c.text(7, &m.CgroupsMode)
+	(*CheckpointOptions)(m).common(c)
 	c.text(8, &m.WorkPath)
 	c.text(9, &m.ImagePath)
 }
