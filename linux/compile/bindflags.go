@@ -1,6 +1,8 @@
 package compile
 
 import (
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"example.io/shim/linux/abi"
 	"example.io/shim/linux/plan"
 )
@@ -35,7 +37,7 @@ func namesAtime(set, clr uint64) bool {
 }
 
 // locked says that the container has a user namespace that the source of a bind is not of: the kernel would not let its root clear the source's flags.
-func (c *compiler) locked() bool { return c.ns.newUser || c.ns.joinUser || c.rootless() }
+func (c *compiler) locked() bool { return c.hasNamespace(specs.UserNamespace) || c.rootless() }
 
 // statfsFlags are the flags of a mount as statfs(2) tells them.
 var statfsFlags = []struct{ attr, st uint64 }{
@@ -46,7 +48,7 @@ var statfsFlags = []struct{ attr, st uint64 }{
 // rights, and the container's root would have got EPERM. It returns what to add when the flags are set.
 func (c *compiler) keepLocked(mt *mount, from string) (after func()) {
 	set, clr := mt.opt.Set, mt.opt.Clear
-	if !c.ns.newUser && !c.ns.joinUser || !namesAtime(set, clr) && clr&lockable == 0 {
+	if !c.hasNamespace(specs.UserNamespace) || !namesAtime(set, clr) && clr&lockable == 0 {
 		return func() {}
 	}
 	s := plan.Step{Label: "look at the flags of " + from, Source: mt.source + "/options", Path: from, Why: "mount_namespaces(7): locked flags"}

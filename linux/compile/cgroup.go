@@ -210,7 +210,7 @@ func joinFile(d files.Dir) string { return path.Join(d.Path, "tasks") }
 func (c *compiler) openHybrid(d files.Dir) {
 	s := plan.Step{Label: "open the cgroup " + d.Path, Why: "clone3(2), CLONE_INTO_CGROUP: what is written to cgroup.procs waits for a grace period"}
 	if c.create {
-		c.into = c.open(s, d.Path, abi.O_PATH|abi.O_DIRECTORY, "O_PATH|O_DIRECTORY")
+		c.openInto(s, d.Path)
 		return
 	}
 	have := c.b.Label()

@@ -175,13 +175,18 @@ func (c *compiler) lateUnified() error {
 func (c *compiler) openUnified() {
 	dir := c.dirs[0].Path
 	if c.create || c.named {
-		c.into = c.open(plan.Step{Label: "open the cgroup " + dir, Why: "clone3(2), CLONE_INTO_CGROUP"}, dir, abi.O_PATH|abi.O_DIRECTORY, "O_PATH|O_DIRECTORY")
+		c.openInto(plan.Step{Label: "open the cgroup " + dir, Why: "clone3(2), CLONE_INTO_CGROUP"}, dir)
 		return
 	}
 	// A container that has made cgroups of its own has moved its processes there: nothing can be in a cgroup that gives controllers to others.
 	c.into = c.b.Temp("cgroup")
 	c.b.Add(plan.Step{Op: plan.OpCall, Call: plan.CallCgroup, Label: "open the cgroup " + dir, Path: dir, Why: whyV2 + ", No Internal Process Constraint",
 		Args: []plan.Arg{c.b.Str(c.dirs[0].Mount), c.b.Str(dir), plan.R(c.b.Reg(plan.RegInitPid))}, Save: c.into, FD: true})
+}
+
+// openInto opens a directory that is there for the child to be born in.
+func (c *compiler) openInto(s plan.Step, dir string) {
+	c.into = c.open(s, dir, abi.O_PATH|abi.O_DIRECTORY, "O_PATH|O_DIRECTORY")
 }
 
 // cloneArgs are the arguments of OpClone.
@@ -238,7 +243,7 @@ func (c *compiler) openUnifiedMount(mt *mount) error {
 		return invalid(fmt.Sprintf("%s/options/%d", mt.source, d.Index), "%s: a mount of the host's cgroups has the host's options", d.Key)
 	}
 	d := c.dirs[0].Mount
-	if c.ns.newUser || c.ns.joinUser {
+	if c.hasNamespace(specs.UserNamespace) {
 		d = c.dirs[0].Path
 	}
 	mt.reg = c.copyTree(plan.Step{Label: "copy the cgroups of " + d, Source: mt.source}, d, false)

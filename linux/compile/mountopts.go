@@ -57,7 +57,7 @@ func (c *compiler) idmap(mt *mount) {
 		name = mt.dst
 	}
 	s := plan.Step{Label: "map the ids of " + name, Source: mt.source, Path: name}
-	if mt.inside != "" && (c.ns.newUser || c.ns.joinUser) {
+	if c.parentMaps(mt) {
 		c.parentTurn(plan.Mounts, func() {
 			rec := uint64(0)
 			if mt.opt.RIDMap {
@@ -72,6 +72,11 @@ func (c *compiler) idmap(mt *mount) {
 	if !c.ns.joinUser || len(mt.m.UIDMappings) > 0 {
 		c.close(mt.userns, "the user namespace")
 	}
+}
+
+// parentMaps says that the parent maps the ids of a mount whose source the container's own mounts bring about: a child in a user namespace may not.
+func (c *compiler) parentMaps(mt *mount) bool {
+	return mt.inside != "" && c.hasNamespace(specs.UserNamespace)
 }
 
 func (c *compiler) setIDMap(s plan.Step, mount, userns plan.Reg, rec bool) {

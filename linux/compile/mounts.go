@@ -95,7 +95,7 @@ func (c *compiler) openSource(i int) error {
 	from := c.hostPath(m.Source)
 	if mt.inside = c.madeInside(from); mt.inside != "" {
 		err := c.openIDMap(mt)
-		if mt.userns != 0 && !c.ns.newUser && !c.ns.joinUser { // else the parent maps it
+		if mt.userns != 0 && !c.parentMaps(mt) {
 			c.keep = append(c.keep, mt.userns)
 		}
 		return err
@@ -197,15 +197,10 @@ func attrText(set, clr uint64) string {
 // makeMounts makes every new file system, detached, while the host's tree is still there.
 func (c *compiler) makeMounts() error {
 	c.b.In(plan.Child, plan.Mounts)
-	if c.hostMounts() {
-		return c.makeEach()
+	if !c.hostMounts() {
+		c.b.Add(plan.Step{Label: "keep what is mounted from now on to ourselves", Source: "/linux/rootfsPropagation", Path: "/", Why: "mount_namespaces(7)", Sys: abi.SysMountSetattr,
+			Args: []plan.Arg{plan.AtCwd(), c.b.Str("/"), plan.T(abi.AT_RECURSIVE, "AT_RECURSIVE"), plan.A(c.b.Bytes("mount_attr MS_PRIVATE", abi.MountAttr(0, 0, abi.MS_PRIVATE))), plan.V(abi.MountAttrSize)}})
 	}
-	c.b.Add(plan.Step{Label: "keep what is mounted from now on to ourselves", Source: "/linux/rootfsPropagation", Path: "/", Why: "mount_namespaces(7)", Sys: abi.SysMountSetattr,
-		Args: []plan.Arg{plan.AtCwd(), c.b.Str("/"), plan.T(abi.AT_RECURSIVE, "AT_RECURSIVE"), plan.A(c.b.Bytes("mount_attr MS_PRIVATE", abi.MountAttr(0, 0, abi.MS_PRIVATE))), plan.V(abi.MountAttrSize)}})
-	return c.makeEach()
-}
-
-func (c *compiler) makeEach() error {
 	for _, mt := range c.mounts {
 		switch {
 		case mt.opt.Remount:

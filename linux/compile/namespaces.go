@@ -65,7 +65,7 @@ func (c *compiler) findNamespaces() error {
 	if err := c.checkHostMounts(); err != nil {
 		return err
 	}
-	if c.rootless() && c.ns.joinUser && c.ns.create&abi.CLONE_NEWTIME != 0 && len(c.spec.Linux.TimeOffsets) > 0 {
+	if c.childMakesTime() && c.ns.joinUser && len(c.spec.Linux.TimeOffsets) > 0 {
 		return invalid("/linux/timeOffsets", "a plain user's container that joins a user namespace cannot set clocks: who is there already could reach it meanwhile")
 	}
 	if c.ns.newUser && len(c.spec.Linux.UIDMappings) == 0 {
@@ -102,7 +102,7 @@ func (c *compiler) born() uint64 {
 		return 0
 	}
 	later := uint64(abi.CLONE_NEWCGROUP | abi.CLONE_NEWTIME)
-	if c.rootless() && c.ns.create&abi.CLONE_NEWTIME != 0 {
+	if c.childMakesTime() {
 		later |= abi.CLONE_NEWPID // see ownTime
 	}
 	if c.ns.newUser {
@@ -250,11 +250,11 @@ func (c *compiler) ownNamespaces() {
 	if rest != 0 {
 		c.b.Add(plan.Step{Label: "make the namespaces", Source: "/linux/namespaces", Why: "unshare(2)", Sys: abi.SysUnshare, Args: []plan.Arg{plan.T(rest, flagText(rest))}})
 	}
-	if c.rootless() && c.ns.create&abi.CLONE_NEWTIME != 0 {
+	if c.childMakesTime() {
 		c.unshareTime()
 	}
 	joinsPids := slices.ContainsFunc(c.ns.joins, func(j join) bool { return j.typ == specs.PIDNamespace && c.entersItself(&j) })
-	if joinsPids || c.ns.create&abi.CLONE_NEWPID != 0 || c.rootless() && c.ns.create&abi.CLONE_NEWTIME != 0 {
+	if joinsPids || c.ns.create&abi.CLONE_NEWPID != 0 || c.childMakesTime() {
 		c.bornAgain("/linux/namespaces", c.ns.create&abi.CLONE_NEWPID)
 	}
 }

@@ -22,6 +22,9 @@ func (c *compiler) newTime() {
 	c.setClocks(plan.V(0))
 }
 
+// childMakesTime says that the time namespace is for the child to make, not for its launching thread.
+func (c *compiler) childMakesTime() bool { return c.rootless() && c.ns.create&abi.CLONE_NEWTIME != 0 }
+
 func (c *compiler) unshareTime() {
 	c.b.Add(plan.Step{Label: "make a time namespace for the child", Source: "/linux/namespaces", Why: "time_namespaces(7): the child is born inside", Sys: abi.SysUnshare,
 		Args: []plan.Arg{plan.T(abi.CLONE_NEWTIME, "CLONE_NEWTIME")}})
@@ -29,7 +32,7 @@ func (c *compiler) unshareTime() {
 
 // ownTime is newTime for the child of a plain user. It ends in a process that is in the time namespace, and in a new pid namespace if there is one to be.
 func (c *compiler) ownTime() {
-	if c.ns.create&abi.CLONE_NEWTIME == 0 || !c.rootless() {
+	if !c.childMakesTime() {
 		return
 	}
 	c.unshareTime()
