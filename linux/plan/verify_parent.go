@@ -1,8 +1,6 @@
 package plan
 
 import (
-	"slices"
-
 	"strings"
 
 	"example.io/shim/linux/abi"
@@ -95,15 +93,15 @@ func maker(s abi.Sys) (dir int, makes bool) {
 	return 0, false
 }
 
-// mountCalls are the functions that mount.
-var mountCalls = []string{CallMountIn, CallMountMapped, CallMountLoop}
-
-// mountCallFlags is the argument that holds the flags.
-func mountCallFlags(call string) int {
-	if call == CallMountLoop {
-		return 3
+// mountCall says whether a function mounts, and which argument holds the flags.
+func mountCall(call string) (flags int, mounts bool) {
+	switch call {
+	case CallMountIn, CallMountMapped:
+		return 4, true
+	case CallMountLoop:
+		return 3, true
 	}
-	return 4
+	return 0, false
 }
 
 // parentSteps checks that what the parent makes can be taken back.
@@ -116,8 +114,8 @@ func (v *verifier) parentSteps() {
 		if s.Op == OpCall && s.Call == CallStartUnit {
 			v.fail("undo", i, "starts a unit, and has no undo")
 		}
-		if s.Op == OpCall && slices.Contains(mountCalls, s.Call) {
-			if flags, ok := imm(s, mountCallFlags(s.Call)); !ok || !mountsNothing(flags) {
+		if n, mounts := mountCall(s.Call); s.Op == OpCall && mounts {
+			if flags, ok := imm(s, n); !ok || !mountsNothing(flags) {
 				v.fail("undo", i, "mounts, and has no undo")
 			}
 		}

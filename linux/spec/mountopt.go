@@ -82,23 +82,19 @@ const (
 	optRemount
 )
 
+// optionEntry is a line of the table.
 type optionEntry struct {
+	name  string
 	kind  optionKind
 	flags uint64
 	rec   bool
-}
-
-// namedOption is a line of the table.
-type namedOption struct {
-	name string
-	optionEntry
 }
 
 // mountOption returns what the table says about an option. The table is no map, which would be made at every start of the program.
 func mountOption(name string) (optionEntry, bool) {
 	for i := range mountOptionTable {
 		if mountOptionTable[i].name == name {
-			return mountOptionTable[i].optionEntry, true
+			return mountOptionTable[i], true
 		}
 	}
 	return optionEntry{}, false
@@ -106,45 +102,45 @@ func mountOption(name string) (optionEntry, bool) {
 
 // mountOptionTable holds every option that is not the file system's own. norelatime, nostrictatime and atime choose no access-time mode: a new mount has the
 // kernel's default then, which is relatime (mount(2)), and a bind that of its source, as with mount(8). With an r before them they choose that default.
-var mountOptionTable = []namedOption{
-	{"defaults", optionEntry{kind: optNothing}},
+var mountOptionTable = []optionEntry{
+	{"defaults", optNothing, 0, false},
 
-	{"ro", optionEntry{optSet, abi.MOUNT_ATTR_RDONLY, false}}, {"rw", optionEntry{optClear, abi.MOUNT_ATTR_RDONLY, false}},
-	{"nosuid", optionEntry{optSet, abi.MOUNT_ATTR_NOSUID, false}}, {"suid", optionEntry{optClear, abi.MOUNT_ATTR_NOSUID, false}},
-	{"nodev", optionEntry{optSet, abi.MOUNT_ATTR_NODEV, false}}, {"dev", optionEntry{optClear, abi.MOUNT_ATTR_NODEV, false}},
-	{"noexec", optionEntry{optSet, abi.MOUNT_ATTR_NOEXEC, false}}, {"exec", optionEntry{optClear, abi.MOUNT_ATTR_NOEXEC, false}},
-	{"nodiratime", optionEntry{optSet, abi.MOUNT_ATTR_NODIRATIME, false}}, {"diratime", optionEntry{optClear, abi.MOUNT_ATTR_NODIRATIME, false}},
-	{"nosymfollow", optionEntry{optSet, abi.MOUNT_ATTR_NOSYMFOLLOW, false}}, {"symfollow", optionEntry{optClear, abi.MOUNT_ATTR_NOSYMFOLLOW, false}},
-	{"noatime", optionEntry{optAtime, abi.MOUNT_ATTR_NOATIME, false}}, {"atime", optionEntry{optNoAtime, 0, false}},
-	{"relatime", optionEntry{optAtime, abi.MOUNT_ATTR_RELATIME, false}}, {"norelatime", optionEntry{optNoAtime, 0, false}},
-	{"strictatime", optionEntry{optAtime, abi.MOUNT_ATTR_STRICTATIME, false}}, {"nostrictatime", optionEntry{optNoAtime, 0, false}},
+	{"ro", optSet, abi.MOUNT_ATTR_RDONLY, false}, {"rw", optClear, abi.MOUNT_ATTR_RDONLY, false},
+	{"nosuid", optSet, abi.MOUNT_ATTR_NOSUID, false}, {"suid", optClear, abi.MOUNT_ATTR_NOSUID, false},
+	{"nodev", optSet, abi.MOUNT_ATTR_NODEV, false}, {"dev", optClear, abi.MOUNT_ATTR_NODEV, false},
+	{"noexec", optSet, abi.MOUNT_ATTR_NOEXEC, false}, {"exec", optClear, abi.MOUNT_ATTR_NOEXEC, false},
+	{"nodiratime", optSet, abi.MOUNT_ATTR_NODIRATIME, false}, {"diratime", optClear, abi.MOUNT_ATTR_NODIRATIME, false},
+	{"nosymfollow", optSet, abi.MOUNT_ATTR_NOSYMFOLLOW, false}, {"symfollow", optClear, abi.MOUNT_ATTR_NOSYMFOLLOW, false},
+	{"noatime", optAtime, abi.MOUNT_ATTR_NOATIME, false}, {"atime", optNoAtime, 0, false},
+	{"relatime", optAtime, abi.MOUNT_ATTR_RELATIME, false}, {"norelatime", optNoAtime, 0, false},
+	{"strictatime", optAtime, abi.MOUNT_ATTR_STRICTATIME, false}, {"nostrictatime", optNoAtime, 0, false},
 
-	{"rro", optionEntry{optSet, abi.MOUNT_ATTR_RDONLY, true}}, {"rrw", optionEntry{optClear, abi.MOUNT_ATTR_RDONLY, true}},
-	{"rnosuid", optionEntry{optSet, abi.MOUNT_ATTR_NOSUID, true}}, {"rsuid", optionEntry{optClear, abi.MOUNT_ATTR_NOSUID, true}},
-	{"rnodev", optionEntry{optSet, abi.MOUNT_ATTR_NODEV, true}}, {"rdev", optionEntry{optClear, abi.MOUNT_ATTR_NODEV, true}},
-	{"rnoexec", optionEntry{optSet, abi.MOUNT_ATTR_NOEXEC, true}}, {"rexec", optionEntry{optClear, abi.MOUNT_ATTR_NOEXEC, true}},
-	{"rnodiratime", optionEntry{optSet, abi.MOUNT_ATTR_NODIRATIME, true}}, {"rdiratime", optionEntry{optClear, abi.MOUNT_ATTR_NODIRATIME, true}},
-	{"rnosymfollow", optionEntry{optSet, abi.MOUNT_ATTR_NOSYMFOLLOW, true}}, {"rsymfollow", optionEntry{optClear, abi.MOUNT_ATTR_NOSYMFOLLOW, true}},
-	{"rnoatime", optionEntry{optAtime, abi.MOUNT_ATTR_NOATIME, true}}, {"ratime", optionEntry{optAtime, abi.MOUNT_ATTR_RELATIME, true}},
-	{"rrelatime", optionEntry{optAtime, abi.MOUNT_ATTR_RELATIME, true}}, {"rnorelatime", optionEntry{optAtime, abi.MOUNT_ATTR_RELATIME, true}},
-	{"rstrictatime", optionEntry{optAtime, abi.MOUNT_ATTR_STRICTATIME, true}}, {"rnostrictatime", optionEntry{optAtime, abi.MOUNT_ATTR_RELATIME, true}},
+	{"rro", optSet, abi.MOUNT_ATTR_RDONLY, true}, {"rrw", optClear, abi.MOUNT_ATTR_RDONLY, true},
+	{"rnosuid", optSet, abi.MOUNT_ATTR_NOSUID, true}, {"rsuid", optClear, abi.MOUNT_ATTR_NOSUID, true},
+	{"rnodev", optSet, abi.MOUNT_ATTR_NODEV, true}, {"rdev", optClear, abi.MOUNT_ATTR_NODEV, true},
+	{"rnoexec", optSet, abi.MOUNT_ATTR_NOEXEC, true}, {"rexec", optClear, abi.MOUNT_ATTR_NOEXEC, true},
+	{"rnodiratime", optSet, abi.MOUNT_ATTR_NODIRATIME, true}, {"rdiratime", optClear, abi.MOUNT_ATTR_NODIRATIME, true},
+	{"rnosymfollow", optSet, abi.MOUNT_ATTR_NOSYMFOLLOW, true}, {"rsymfollow", optClear, abi.MOUNT_ATTR_NOSYMFOLLOW, true},
+	{"rnoatime", optAtime, abi.MOUNT_ATTR_NOATIME, true}, {"ratime", optAtime, abi.MOUNT_ATTR_RELATIME, true},
+	{"rrelatime", optAtime, abi.MOUNT_ATTR_RELATIME, true}, {"rnorelatime", optAtime, abi.MOUNT_ATTR_RELATIME, true},
+	{"rstrictatime", optAtime, abi.MOUNT_ATTR_STRICTATIME, true}, {"rnostrictatime", optAtime, abi.MOUNT_ATTR_RELATIME, true},
 
-	{"sync", optionEntry{optSuper, abi.MS_SYNCHRONOUS, false}}, {"async", optionEntry{optSuperClear, abi.MS_SYNCHRONOUS, false}},
-	{"dirsync", optionEntry{optSuper, abi.MS_DIRSYNC, false}},
-	{"mand", optionEntry{optSuper, abi.MS_MANDLOCK, false}}, {"nomand", optionEntry{optSuperClear, abi.MS_MANDLOCK, false}},
-	{"lazytime", optionEntry{optSuper, abi.MS_LAZYTIME, false}}, {"nolazytime", optionEntry{optSuperClear, abi.MS_LAZYTIME, false}},
-	{"iversion", optionEntry{optSuper, abi.MS_I_VERSION, false}}, {"noiversion", optionEntry{optSuperClear, abi.MS_I_VERSION, false}},
-	{"silent", optionEntry{optSuper, abi.MS_SILENT, false}}, {"loud", optionEntry{optSuperClear, abi.MS_SILENT, false}},
+	{"sync", optSuper, abi.MS_SYNCHRONOUS, false}, {"async", optSuperClear, abi.MS_SYNCHRONOUS, false},
+	{"dirsync", optSuper, abi.MS_DIRSYNC, false},
+	{"mand", optSuper, abi.MS_MANDLOCK, false}, {"nomand", optSuperClear, abi.MS_MANDLOCK, false},
+	{"lazytime", optSuper, abi.MS_LAZYTIME, false}, {"nolazytime", optSuperClear, abi.MS_LAZYTIME, false},
+	{"iversion", optSuper, abi.MS_I_VERSION, false}, {"noiversion", optSuperClear, abi.MS_I_VERSION, false},
+	{"silent", optSuper, abi.MS_SILENT, false}, {"loud", optSuperClear, abi.MS_SILENT, false},
 
-	{"shared", optionEntry{optPropagation, abi.MS_SHARED, false}}, {"rshared", optionEntry{optPropagation, abi.MS_SHARED, true}},
-	{"slave", optionEntry{optPropagation, abi.MS_SLAVE, false}}, {"rslave", optionEntry{optPropagation, abi.MS_SLAVE, true}},
-	{"private", optionEntry{optPropagation, abi.MS_PRIVATE, false}}, {"rprivate", optionEntry{optPropagation, abi.MS_PRIVATE, true}},
-	{"unbindable", optionEntry{optPropagation, abi.MS_UNBINDABLE, false}}, {"runbindable", optionEntry{optPropagation, abi.MS_UNBINDABLE, true}},
+	{"shared", optPropagation, abi.MS_SHARED, false}, {"rshared", optPropagation, abi.MS_SHARED, true},
+	{"slave", optPropagation, abi.MS_SLAVE, false}, {"rslave", optPropagation, abi.MS_SLAVE, true},
+	{"private", optPropagation, abi.MS_PRIVATE, false}, {"rprivate", optPropagation, abi.MS_PRIVATE, true},
+	{"unbindable", optPropagation, abi.MS_UNBINDABLE, false}, {"runbindable", optPropagation, abi.MS_UNBINDABLE, true},
 
-	{"bind", optionEntry{optBind, 0, false}}, {"rbind", optionEntry{optBind, 0, true}},
-	{"idmap", optionEntry{optIDMap, 0, false}}, {"ridmap", optionEntry{optIDMap, 0, true}},
-	{"tmpcopyup", optionEntry{optCopyUp, 0, false}},
-	{"remount", optionEntry{optRemount, 0, false}},
+	{"bind", optBind, 0, false}, {"rbind", optBind, 0, true},
+	{"idmap", optIDMap, 0, false}, {"ridmap", optIDMap, 0, true},
+	{"tmpcopyup", optCopyUp, 0, false},
+	{"remount", optRemount, 0, false},
 }
 
 // ParseMountOptions parses the options of one mount. Where two options contradict each other the later one counts, as with mount(8). What is in
