@@ -145,6 +145,18 @@ func userns(uids, gids string) (fd int, err error) {
 	return fd, nil
 }
 
+// fetch copies a descriptor of the child's (pidfd_getfd(2)).
+func (e *engine) fetch(of int) (fd int, err error) {
+	err = e.proc.Do(func(pidfd int) (err error) {
+		fd, err = unix.PidfdGetfd(pidfd, of, 0)
+		return err
+	})
+	if err != nil {
+		return -1, fmt.Errorf("pidfd_getfd: %w", err)
+	}
+	return fd, nil
+}
+
 // adopt makes the process that the child cloned in its own place (CLONE_PARENT: it is our child too) the container's.
 func (e *engine) adopt(arg plan.Arg) error {
 	first := e.proc

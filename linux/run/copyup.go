@@ -29,13 +29,9 @@ func (e *engine) copyUp(s *plan.Step) error {
 	}
 	src := os.NewFile(uintptr(from), path)
 	defer func() { _ = src.Close() }()
-	var mount int
-	err = e.proc.Do(func(pidfd int) (err error) {
-		mount, err = unix.PidfdGetfd(pidfd, arg(2), 0)
-		return err
-	})
+	mount, err := e.fetch(arg(2))
 	if err != nil {
-		return fmt.Errorf("pidfd_getfd: %w", err)
+		return err
 	}
 	defer func() { _ = unix.Close(mount) }()
 	// fsmount(2) gives an O_PATH descriptor: open the folder itself.

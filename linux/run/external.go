@@ -13,6 +13,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"example.io/shim/linux/host"
 	"example.io/shim/linux/spec"
 )
 
@@ -130,7 +131,7 @@ func (c *Container) restoreMounts() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, err := mountsOf("/proc/self/mountinfo")
+	ours, err := mountsOf("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +145,7 @@ func (c *Container) restoreMounts() ([]string, error) {
 	}
 	for _, e := range list {
 		add(e.name, e.source)
-		for _, m := range host {
+		for _, m := range ours {
 			if e.tree && strings.HasPrefix(m.point, e.source+"/") {
 				add(path.Join(e.name, strings.TrimPrefix(m.point, e.source)), m.point)
 			}
@@ -185,15 +186,7 @@ func mountsOf(file string) ([]mountPoint, error) {
 		if len(f) <= point || dash < 0 || dash+1 >= len(f) {
 			return nil, fmt.Errorf("%s: %q is no mount", file, line)
 		}
-		list = append(list, mountPoint{point: unescape(f[point]), fstype: f[dash+1]})
+		list = append(list, mountPoint{point: host.Unescape(f[point]), fstype: f[dash+1]})
 	}
 	return list, nil
-}
-
-// unescape gives a path in mountinfo its spaces, tabs, newlines and backslashes back, which stand there as three octal digits.
-func unescape(s string) string {
-	for _, e := range [][2]string{{`\040`, " "}, {`\011`, "\t"}, {`\012`, "\n"}, {`\134`, `\`}} {
-		s = strings.ReplaceAll(s, e[0], e[1])
-	}
-	return s
 }

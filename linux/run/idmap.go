@@ -104,13 +104,9 @@ func receiveFD(socket int) (int, error) {
 // mapMount gives a detached mount that the child has made the maps of a user namespace (mount_setattr(2)): a child in a user namespace of its own has no
 // right to map the ids of a file system of the host's.
 func (e *engine) mapMount(mount, ns int, recursive bool) error {
-	var fd int
-	err := e.proc.Do(func(pidfd int) (err error) {
-		fd, err = unix.PidfdGetfd(pidfd, mount, 0)
-		return err
-	})
+	fd, err := e.fetch(mount)
 	if err != nil {
-		return fmt.Errorf("pidfd_getfd: %w", err)
+		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
 	flags := uint(unix.AT_EMPTY_PATH)

@@ -5,13 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
-
-	"example.io/shim/linux/host"
 )
 
 // noteMounts notes what is at the root of a container without a mount namespace of its own, before anything is made of it.
@@ -32,16 +29,13 @@ func mountsAt(path string) (n int, err error) {
 	if path, err = filepath.EvalSymlinks(path); err != nil {
 		return 0, err
 	}
-	data, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(data)) {
-		if f := strings.Fields(line); len(f) > 4 && host.Unescape(f[4]) == path {
+	mounts, err := mountsOf("/proc/self/mountinfo")
+	for _, m := range mounts {
+		if m.point == path {
 			n++
 		}
 	}
-	return n, nil
+	return n, err
 }
 
 // unmountTo takes mounts off a path until there are as many as before. What is mounted below goes with them.

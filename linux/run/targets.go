@@ -133,11 +133,7 @@ type targetWalk struct {
 // the root, and what it says is made where it is not there.
 func makeTarget(root int, path string, dir bool) error {
 	w := &targetWalk{at: []int{root}, rest: strings.Split(path, "/")}
-	defer func() {
-		for _, fd := range w.at[1:] {
-			_ = unix.Close(fd)
-		}
-	}()
+	defer w.up(1)
 	for len(w.rest) > 0 {
 		name := w.rest[0]
 		w.rest = w.rest[1:]
@@ -146,6 +142,14 @@ func makeTarget(root int, path string, dir bool) error {
 		}
 	}
 	return nil
+}
+
+// up leaves all folders but the first n.
+func (w *targetWalk) up(n int) {
+	for _, fd := range w.at[n:] {
+		_ = unix.Close(fd)
+	}
+	w.at = w.at[:n]
 }
 
 // isName says that a component names something else than the folder that it is in.
@@ -158,10 +162,7 @@ func (w *targetWalk) step(name string, dir bool) error {
 	case !isName(name):
 		return nil
 	case name == "..":
-		if len(w.at) > 1 {
-			_ = unix.Close(here)
-			w.at = w.at[:len(w.at)-1]
-		}
+		w.up(max(1, len(w.at)-1))
 		return nil
 	}
 	const look = unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
@@ -210,10 +211,7 @@ func (w *targetWalk) follow(link int) error {
 	}
 	to := string(buf[:n])
 	if path.IsAbs(to) {
-		for _, fd := range w.at[1:] {
-			_ = unix.Close(fd)
-		}
-		w.at = w.at[:1]
+		w.up(1)
 	}
 	w.rest = append(strings.Split(to, "/"), w.rest...)
 	return nil
