@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"example.io/shim/linux/spec"
 )
 
 // cpusetData is what an event of type stats says of a cpuset of cgroup v1 (Documentation/admin-guide/cgroup-v1/cpusets.rst), in the form of runc's.
@@ -53,27 +55,16 @@ func readCpuset(dir string) (d cpusetData, err error) {
 	return d, err
 }
 
-// maxCPU is more than any kernel has of CPUs and memory nodes.
-const maxCPU = 1 << 16
+// maxNumber is more than any kernel has of CPUs and memory nodes.
+const maxNumber = 1 << 16
 
 // numbers expands a list such as "0-2,5".
 func numbers(list string) (all []int, err error) {
-	if list == "" {
-		return nil, nil
-	}
-	for part := range strings.SplitSeq(list, ",") {
-		first, last, isRange := strings.Cut(part, "-")
-		from, err := strconv.Atoi(first)
-		to := from
-		if err == nil && isRange {
-			to, err = strconv.Atoi(last)
-		}
-		if err != nil || from < 0 || to < from || to >= maxCPU {
-			return nil, fmt.Errorf("%q is no list of numbers", list)
-		}
-		for n := from; n <= to; n++ {
+	set, err := spec.NumberSet(list, maxNumber)
+	for n := range 8 * len(set) {
+		if set[n/8]>>(n%8)&1 != 0 {
 			all = append(all, n)
 		}
 	}
-	return all, nil
+	return all, err
 }

@@ -176,23 +176,7 @@ func listen(foreground bool) (*signals, error) {
 	if !foreground {
 		return s, nil
 	}
-	f, err := signalpipe.Open(common())
-	if err != nil {
-		return nil, err
-	}
-	go func() {
-		buf := make([]byte, signalQueue)
-		for {
-			n, err := f.Read(buf)
-			if err != nil {
-				return // only when we end
-			}
-			for _, b := range buf[:n] {
-				s.c <- syscall.Signal(b)
-			}
-		}
-	}()
-	return s, nil
+	return s, signalpipe.Take(common(), func(sig syscall.Signal) { s.c <- sig })
 }
 
 // forward passes signals on until the process has ended, and returns its exit status.

@@ -15,9 +15,8 @@ import (
 // writeEnd is the pipe's descriptor, for the handler.
 var writeEnd int32 //nolint:unused // by assembly it is
 
-// Open takes the signals, for the rest of the process's life. Reading the file gives a byte for each one, the signal's number. It is called once. Signals that an
-// instruction can cause, and those that Go's runtime uses, are not for it.
-func Open(signals []syscall.Signal) (*os.File, error) {
+// open takes the signals. Reading the file gives a byte for each one, the signal's number.
+func open(signals []syscall.Signal) (*os.File, error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil { // a full pipe must not hold up the thread that gets a signal
 		return nil, fmt.Errorf("make a pipe for signals: %w", err)
@@ -32,9 +31,10 @@ func Open(signals []syscall.Signal) (*os.File, error) {
 	return os.NewFile(uintptr(fds[0]), "signals"), nil
 }
 
-// Take takes the signals and calls f for each, one after the other, for the rest of the process's life. It is called once, in place of Open.
+// Take takes the signals and calls f for each, one after the other, for the rest of the process's life. It is called once. Signals that an instruction can cause,
+// and those that Go's runtime uses, are not for it.
 func Take(signals []syscall.Signal, f func(syscall.Signal)) error {
-	in, err := Open(signals)
+	in, err := open(signals)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 // TestOpen: each signal comes as its number, none kills, many at once do no harm, and a program that is executed has the default actions.
 func TestOpen(t *testing.T) {
 	list := []syscall.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGUSR1, unix.SIGWINCH, 40, 64}
-	f, err := Open(list)
+	f, err := open(list)
 	if err != nil {
 		t.Fatal(err)
 	}
