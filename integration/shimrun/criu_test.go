@@ -76,22 +76,7 @@ func newMoving(t *testing.T, script string, edit func(config map[string]any)) *m
 // edit changes config.json.
 func (m *moving) edit(f func(config map[string]any)) {
 	m.t.Helper()
-	path := filepath.Join(m.bundle, "config.json")
-	data, err := os.ReadFile(path)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	var config map[string]any
-	if err := json.Unmarshal(data, &config); err != nil {
-		m.t.Fatal(err)
-	}
-	f(config)
-	if data, err = json.Marshal(config); err != nil {
-		m.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, data, 0o644); err != nil {
-		m.t.Fatal(err)
-	}
+	editConfig(m.t, m.bundle, f)
 }
 
 func (m *moving) command(args ...string) *exec.Cmd {

@@ -27,6 +27,16 @@ func newBundle(t *testing.T, dir, seconds string) string {
 		t.Fatal(err)
 	}
 	shimrun(t, dir, "spec", "--bundle", bundle)
+	editConfig(t, bundle, func(config map[string]any) {
+		process := config["process"].(map[string]any)
+		process["terminal"], process["args"] = false, []string{"sleep", seconds}
+	})
+	return bundle
+}
+
+// editConfig changes a bundle's config.json.
+func editConfig(t *testing.T, bundle string, edit func(config map[string]any)) {
+	t.Helper()
 	path := filepath.Join(bundle, "config.json")
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -36,15 +46,13 @@ func newBundle(t *testing.T, dir, seconds string) string {
 	if err := json.Unmarshal(text, &config); err != nil {
 		t.Fatal(err)
 	}
-	process := config["process"].(map[string]any)
-	process["terminal"], process["args"] = false, []string{"sleep", seconds}
+	edit(config)
 	if text, err = json.Marshal(config); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(path, text, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return bundle
 }
 
 // shimrun runs a command that is to succeed.

@@ -23,23 +23,10 @@ func plainBundle(t *testing.T, edit func(config map[string]any)) (*shell, string
 			t.Fatalf("%s: %q", command, out)
 		}
 	}
-	path := filepath.Join(dir, "bundle", "config.json")
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var config map[string]any
-	if err := json.Unmarshal(text, &config); err != nil {
-		t.Fatal(err)
-	}
-	config["process"].(map[string]any)["terminal"] = false
-	edit(config)
-	if text, err = json.Marshal(config); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	editConfig(t, filepath.Join(dir, "bundle"), func(config map[string]any) {
+		config["process"].(map[string]any)["terminal"] = false
+		edit(config)
+	})
 	return s, dir
 }
 

@@ -479,7 +479,7 @@ func TestOurClientGivesUp(t *testing.T) {
 		must(t, err)
 		ctx, cancel := end()
 		err = c.Call(ctx, "test.Echo", "Wait", &wire.Any{}, &wire.Empty{})
-		<-ctx.Done() // the connection's own timer may be the quicker one: ctx knows of no end yet then
+		<-ctx.Done()                                                                   // the connection's own timer may be the quicker one: ctx knows of no end yet then
 		if !errors.Is(err, ctx.Err()) && ttrpc.CodeOf(err) != ttrpc.DeadlineExceeded { // the server may be the quicker one
 			t.Errorf("%s: %v", name, err)
 		}

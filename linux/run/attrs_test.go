@@ -30,15 +30,21 @@ func sleeping(t *testing.T, deps *Deps, edit func(*specs.Spec)) *Container {
 	if err != nil {
 		t.Fatal(err)
 	}
+	deleteAtEnd(t, c)
+	if err := c.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// deleteAtEnd deletes a container when the test ends.
+func deleteAtEnd(t *testing.T, c *Container) {
+	t.Helper()
 	t.Cleanup(func() {
 		if err := c.Delete(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := c.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
 // execIn runs a script in the container, as a process that edit changes, and returns what it wrote.

@@ -1,7 +1,6 @@
 package run
 
 import (
-	"context"
 	"encoding/json"
 	"testing"
 
@@ -32,11 +31,7 @@ func TestDetached(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := c.Delete(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	deleteAtEnd(t, c)
 	if err := c.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

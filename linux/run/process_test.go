@@ -2,7 +2,6 @@ package run
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -72,11 +71,7 @@ func TestCapabilities(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := c.Delete(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	deleteAtEnd(t, c)
 	check := func(when, want string) {
 		var got []string
 		for line := range strings.Lines(procFile(t, c.Init().Pid(), "status")) {
@@ -202,11 +197,7 @@ func TestConsoleSize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := c.Delete(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	deleteAtEnd(t, c)
 	console := c.Init().Console()
 	defer console.Close()
 	if err := c.Start(t.Context()); err != nil {
