@@ -8,7 +8,7 @@ mode=$1 limit=$2 filter=$3; shift 3
 tar -C / -xf "$here/extra.tar" --keep-directory-symlink --no-same-owner
 export PATH=$here/bin:$PATH RUNC=$here/bin/runc RUNC_ALLOW_UNSAFE_TESTS=yes
 insmod "$(find "/lib/modules/$(uname -r)/kernel/block" -name 'bfq.ko*' | head -1)"
-modprobe loop || true
+modprobe loop
 
 user=2000
 # As a session of that user would have it. Controllers are delegated as the suite's documentation says.
@@ -71,6 +71,9 @@ cd "$here/tests/integration"
 for file; do
 	echo "=== file $file"
 	began=$SECONDS
-	timeout "$limit" ${run[@]+"${run[@]}"} bats -t ${filter:+-f "$filter"} "$file.bats" 2>&1 </dev/null || true
+	code=0
+	timeout "$limit" ${run[@]+"${run[@]}"} bats -t ${filter:+-f "$filter"} "$file.bats" 2>&1 </dev/null || code=$?
+	# 1 is that of tests that failed, which are in the output. 124: time was up, and the rest has no result.
+	[ $code -le 1 ] || echo "# bats ended with status $code: tests may be missing"
 	echo "# $((SECONDS - began)) s"
 done
