@@ -1,6 +1,7 @@
 package run
 
 import (
+	"errors"
 	"sync"
 	"testing"
 
@@ -30,7 +31,7 @@ func TestOnThread(t *testing.T) {
 					<-all
 					return unix.EAGAIN
 				})
-				if err != unix.EAGAIN {
+				if !errors.Is(err, unix.EAGAIN) {
 					t.Errorf("the error is %v", err)
 				}
 			})
