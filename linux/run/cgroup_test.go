@@ -266,6 +266,11 @@ func TestExecElsewhere(t *testing.T) {
 	if err := c.Delete(t.Context()); err != nil {
 		t.Error(err)
 	}
+	select {
+	case <-c.Init().Done():
+	case <-time.After(settle):
+		t.Errorf("process %d lives on", c.Init().Pid())
+	}
 }
 
 // TestBornInside: a process is in the container's cgroup from its birth, and its memory is the container's.

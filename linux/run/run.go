@@ -400,9 +400,11 @@ func (c *Container) Start(ctx context.Context) error {
 
 // Delete kills what is left and removes cgroups and mounts. Idempotent.
 func (c *Container) Delete(ctx context.Context) error {
+	if c.init != nil {
+		_ = c.init.Signal(unix.SIGKILL) // it may have gone to another cgroup than ours, and it may have ended
+	}
 	if c.gate != nil {
 		if c.init != nil {
-			_ = c.init.Signal(unix.SIGKILL)
 			c.init.Reap()
 		} else {
 			c.restore.close()
