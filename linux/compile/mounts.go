@@ -33,7 +33,12 @@ func (c *compiler) openSources() error {
 	c.b.In(c.owner(), plan.Prepare)
 	c.root = c.copyTree(plan.Step{Label: "copy the root's mounts", Source: "/root/path"}, c.in.Rootfs, true)
 	// Also for a root that is to be shared later: pivot_root(2) takes no shared one.
-	c.setattr(plan.Step{Label: "let no mount get out of the container", Source: "/linux/rootfsPropagation"}, c.root, true, 0, 0, abi.MS_SLAVE, "MS_SLAVE")
+	propagation, text := uint64(abi.MS_SLAVE), "MS_SLAVE"
+	if c.hostMounts() {
+		// It is mounted over what it is a copy of: as a slave it would get its own unmounting, and with it lose what was mounted at its place before.
+		propagation, text = abi.MS_PRIVATE, "MS_PRIVATE"
+	}
+	c.setattr(plan.Step{Label: "let no mount get out of the container", Source: "/linux/rootfsPropagation"}, c.root, true, 0, 0, propagation, text)
 	for i := range c.spec.Mounts {
 		if err := c.openSource(i); err != nil {
 			return err
